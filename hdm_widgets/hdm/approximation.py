@@ -11,8 +11,10 @@ from scipy import ndimage
 
 from hdm_widgets._wording import quantity
 
-__all__ = ["Approximation", "structural_similarity"]
+__all__ = ["CONFIDENCE", "Approximation", "structural_similarity"]
 
+# With which an estimate that counts as certain equals what is measured.
+CONFIDENCE = 0.999
 # As in the source: a window of so many cells, and constants that keep quotients of small numbers steady.
 _WINDOW = 7
 _K1, _K2 = 0.01, 0.03
@@ -39,6 +41,10 @@ class Approximation:
         95 % of the differences are at most this.
     equal : float
         Fraction of the cells whose two distances are equal.
+    certain : int
+        Cells that `HDMResult.certain` names: estimates that equal what the model gives with a confidence of 0.999.
+    audits, audits_failed : int
+        Cells that were certain and have been measured since; and how many of these differ.
     """
 
     tolerance: float
@@ -49,6 +55,9 @@ class Approximation:
     ssim: float
     percentile_95: float = math.nan
     equal: float = math.nan
+    certain: int = 0
+    audits: int = 0
+    audits_failed: int = 0
 
     @classmethod
     def between(
@@ -100,7 +109,17 @@ class Approximation:
             f"tolerance {self.tolerance:g}; on {quantity(self.cells, 'cell')} also measured: "
             f"rank correlation {self.rank_correlation:.3f}, {100 * self.equal:.0f} % equal, difference at most "
             f"{self.largest_difference:.1f}, 95 % at most {self.percentile_95:.1f}, mean {self.mean_difference:.2f}"
+            f"{self._audited()}"
         )
+
+    def _audited(self) -> str:
+        """How many estimates are certain, and what audits say of that; empty where none ever was."""
+        if not (self.certain or self.audits):
+            return ""
+        wrong = (
+            f"{self.audits_failed or 'none'} of {self.audits} audited differed" if self.audits else "none audited yet"
+        )
+        return f"; {self.certain or 'none'} certain (confidence {CONFIDENCE}; {wrong})"
 
 
 def structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -18,6 +18,7 @@ from hdm_widgets.hdm.backends import Outputs, pasted
 from hdm_widgets.hdm.named_measures import windowed_measure
 from hdm_widgets.hdm.options import ScanSettings
 from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_distance
+from hdm_widgets.metrics.windowed_measure import WindowedMeasure
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["ClassMeasure", "MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
@@ -78,6 +79,13 @@ class MaskMeasure:
         masks: NDArray[np.bool_] = self._segmenter.binarize(outputs.values).cpu().numpy()
         return self._windowed.distances(outputs.rows, outputs.cols, masks), masks
 
+    def bounds(self, outputs: Outputs, errors: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Bounds (2, n) of the distances of outputs of which the target's map may be off, and which are one distance.
+
+        `errors` (n, h, w) says by how much, at each pixel.
+        """
+        return _bounds(self._segmenter, self._windowed, outputs, errors)
+
 
 class ClassMeasure:
     """As `MaskMeasure` for the segmenter's target, but the classes of all pixels are kept.
@@ -128,6 +136,13 @@ class ClassMeasure:
         classes = self._classes(outputs)
         return self._windowed.distances(outputs.rows, outputs.cols, classes == self._segmenter.target), classes
 
+    def bounds(self, outputs: Outputs, errors: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Bounds (2, n) of the distances of outputs of which the target's map may be off, and which are one distance.
+
+        `errors` (n, h, w) says by how much, at each pixel.
+        """
+        return _bounds(self._segmenter, self._windowed, outputs, errors)
+
     def _classes(self, outputs: Outputs) -> NDArray[Any]:
         classes: NDArray[Any] = self._segmenter.class_numbers(outputs.values).to(self._dtype).cpu().numpy()
         if self._valid is not None:
@@ -135,6 +150,23 @@ class ClassMeasure:
             for each, row, col in zip(classes, outputs.rows, outputs.cols, strict=True):
                 each[~self._valid[row : row + height, col : col + width]] = self.no_class
         return classes
+
+
+def _bounds(
+    segmenter: Segmenter, windowed: WindowedMeasure, outputs: Outputs, errors: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    certain, possible = (_shifted(segmenter, outputs.values, errors * sign) for sign in (-1, 1))
+    bounds = windowed.bounds(outputs.rows.tolist(), outputs.cols.tolist(), list(certain), list(possible))
+    same: NDArray[np.bool_] = (certain == possible).all((1, 2))
+    return bounds, same | (bounds[0] == bounds[1]) if windowed.bounds_hold else same
+
+
+def _shifted(segmenter: Segmenter, values: Tensor, by: Tensor) -> NDArray[np.bool_]:
+    """Masks (n, h, w) of outputs with another map of the target."""
+    values = values.to(torch.promote_types(values.dtype, torch.float32), copy=True)
+    segmenter.target_map(values).add_(by)
+    masks: NDArray[np.bool_] = segmenter.binarize(values).cpu().numpy()
+    return masks
 
 
 class OutputMeasure:

@@ -107,6 +107,8 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         # The pace at which cells will be measured, as far as that is known from their estimates.
         seconds *= result.plan.estimate_factor or 1
     measured = result.measured if result.estimated is None else result.measured & ~result.estimated
+    if result.certain is not None:
+        measured = measured | result.certain
     return {
         # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
         "values": np.where(awaited, filled(result.values, result.measured), result.values),

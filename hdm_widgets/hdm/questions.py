@@ -185,7 +185,7 @@ class StoredMeasure:
         approximation = result.approximation
         measured = replace(
             result, values=values, baseline=self._baseline, segment=self._compared.mask, settings=self._settings,
-            approximation=approximation and approximation.in_another_measure(),
+            approximation=approximation and approximation.in_another_measure(), certain=None,
             noise=self._noise, ignored=self._compared.ignored, _classes=self._classes,
         )  # fmt: skip
         if result.complete:

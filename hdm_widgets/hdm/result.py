@@ -86,6 +86,10 @@ class HDMResult(ResultFiles, AskedMasks):
     estimated : numpy.ndarray, bool (rows, cols), or None
         Cells whose value and mask are estimates: the model has not been run for them yet, or will not be with
         `inference="estimate"`. They count as measured otherwise. None in a loaded result where none is.
+    certain : numpy.ndarray, bool (rows, cols), or None
+        Estimated cells whose distance is the one that the model gives, with a confidence of 0.999 and as far as audits
+        tell: with `inference="estimate"`, those in which no pixel that may flip changes the distance. None where none
+        can be: in exact scans, in another measure (`measure`), and in a loaded result without any.
 
     Notes
     -----
@@ -111,6 +115,7 @@ class HDMResult(ResultFiles, AskedMasks):
     _classes: ClassMasks | None = field(repr=False, default=None)
     _runs: tuple[NDArray[np.bool_], ...] = field(repr=False, default=())
     estimated: NDArray[np.bool_] | None = None
+    certain: NDArray[np.bool_] | None = None
 
     @property
     def width(self) -> int:

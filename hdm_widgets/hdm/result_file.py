@@ -219,8 +219,9 @@ def stored(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray
     arrays: dict[str, Any] = {name: fields[name] for name in _ARRAYS}
     if fields["ignored"] is not None:
         arrays["ignored"] = fields["ignored"]
-    if fields["estimated"] is not None and fields["estimated"].any():
-        arrays["estimated"] = fields["estimated"]
+    for name in ("estimated", "certain"):
+        if fields[name] is not None and fields[name].any():
+            arrays[name] = fields[name]
     if fields["_runs"]:
         arrays["runs"] = np.stack(fields["_runs"])
     # The masks of all classes include those of the one.
@@ -286,6 +287,7 @@ def fields_of(about: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> dict
         "noise": Noise(**noise) if noise else None,
         "ignored": arrays.get("ignored"),
         "estimated": arrays.get("estimated"),
+        "certain": arrays.get("certain"),
         "_masks": masks if classes is None else classes.masks(int(settings.target or 0)),
         "_classes": classes,
         "_runs": tuple(arrays.get("runs", ())),

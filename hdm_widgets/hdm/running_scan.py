@@ -15,6 +15,7 @@ from hdm_widgets._masks import GivenMask
 from hdm_widgets.hdm.approximation import Approximation
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
 from hdm_widgets.hdm.cache import DistanceCache, Measured
+from hdm_widgets.hdm.certain_cells import CertainCells
 from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.classes import ClassMasks
 from hdm_widgets.hdm.grid import spread
@@ -22,7 +23,7 @@ from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import Noise, noise_between
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.result import HDMResult
-from hdm_widgets.hdm.uncertainty import Uncertainty, levels_of
+from hdm_widgets.hdm.uncertainty import Errors, Uncertainty, levels_of
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
 from hdm_widgets.models.errors import ModelError, ModelOutputError
@@ -44,7 +45,7 @@ _CHUNKS = 12
 _SMALLEST_CHUNK, _SMALLEST_CHUNK_GPU = 48, _CHUNK
 # A first map is shown on if it explains at least this part of the variance of so many cells that were measured since.
 _LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
-# So many cells tell how far estimated outputs are off: they hardly differ in that.
+# So many cells tell how far estimated outputs are off, as far as the order of cells needs to know.
 _PROBES = 2
 # So many cells tell what all have in common, in maps of at least so many; fewer where some discs change nothing.
 _LEARNED_CELLS, _FEWEST_LEARNED_CELLS, _WORTH_LEARNING_CELLS = 4, 3, 128
@@ -108,7 +109,12 @@ class RunningScan:
         self._coarse = np.zeros(self._grid.shape, dtype=bool)
         # Cells of which estimates know something.
         self._learned = np.zeros(self._grid.shape, dtype=bool)
-        self._uncertainty = Uncertainty(self._prepared.segmenter, self._measure, self._grid.shape)
+        self._uncertainty = Uncertainty(self._prepared.segmenter, self._measure, self._grid)
+        # Under empty="raise", the bounds of a distance may be those of an empty mask.
+        self._has_bounds = self._uncertainty.possible and self._prepared.settings.empty != "raise"
+        # By how much estimates are expected to be off.
+        self._errors: Errors | None = None
+        self._certain = CertainCells(self._uncertainty, self._grid, self._prepared.settings.seed)
         # Seconds without those of measuring, while a first map is made.
         self._estimating, self._measuring, self._mapping = 0.0, 0.0, False
         self._masks = MaskStore(self._measure.predicted) if self._prepared.keep_outputs else None
@@ -149,6 +155,7 @@ class RunningScan:
             self._plain.mask, prepared.settings, self.inference.plan, self._approximation(), masks, prepared.show,
             noise=self._noise, reading=prepared.segmenter.reading, ignored=truth.ignored, _classes=classes,
             _runs=tuple(run.mask for run in self._runs), estimated=self._estimated.copy(),
+            certain=self._certain.cells & self._estimated if self._ends_with_estimates else None,
         )  # fmt: skip
 
     def _approximation(self) -> Approximation | None:
@@ -156,7 +163,8 @@ class RunningScan:
         if not (self._estimated.any() or self._ends_with_estimates):
             return None
         tolerance = self.inference.tolerance
-        return Approximation.between(tolerance, self._estimates, self._values, self._compared())
+        error = Approximation.between(tolerance, self._estimates, self._values, self._compared())
+        return self._certain.added_to(error, self._estimated)
 
     def _compared(self) -> NDArray[np.bool_]:
         """Cells that were estimated and measured: of the coarse grid, if they are enough.
@@ -203,6 +211,8 @@ class RunningScan:
         """All cells, coarse to fine."""
         stages = [(stride, stage[self._asked[stage[:, 0], stage[:, 1]]]) for stride, stage in self._grid.stages()]
         if self._ends_with_estimates:
+            if self._has_bounds:
+                self._certain.compare_some(stages[0][1])
             yield from self._estimate(stages[:1])
             yield from self._learn(stages)
             # The first stage is measured too, to know the error.
@@ -210,8 +220,10 @@ class RunningScan:
             if self.inference.estimates_are_slower:
                 self.inference.drop_estimates()
             if self._ends_with_estimates:
+                self._certain.begin()
                 yield from self._estimate(stages[1:])
             if self._ends_with_estimates:
+                yield from self._audit()
                 return
         elif self.inference.estimator is not None:
             self._mapping = True
@@ -283,11 +295,24 @@ class RunningScan:
                 self._learned[chosen[items, 0], chosen[items, 1]] = True
                 yield from self._estimate(stages[:1])
 
+    def _audit(self) -> Iterator[ScanUpdate]:
+        """Measure some of the estimates that are certain."""
+        cells = self._certain.to_audit()
+        if not len(cells):
+            return
+        for start in range(0, len(cells), self._chunk_size):
+            chunk = cells[start : start + self._chunk_size]
+            yield from self._chunk(chunk, self._prepared.occluder.changes(chunk), 1)
+        differs = (self._values != self._estimates) & ~(np.isnan(self._values) & np.isnan(self._estimates))
+        self._certain.audited(~self._estimated, differs)
+        self._certain.conclude()
+        yield self._update(_NO_CELLS, 1)
+
     def _probe(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
         """Measure a few cells that have been estimated, to know how far estimated outputs are off."""
         at = cells[:, 0], cells[:, 1]
         cells = cells[self._estimated[at] & ~self._learned[at]]
-        if not (len(cells) and self._uncertainty.possible):
+        if not (len(cells) and self._has_bounds):
             return
         probes = spread(cells, _PROBES)
         changes = self._prepared.occluder.changes(probes)
@@ -300,6 +325,7 @@ class RunningScan:
         else:
             self._mapping, self._estimating = False, time.perf_counter() - self._started
             yield from self._chunk(probes, changes, stride)
+            self._errors = self._uncertainty.likely_errors()
             self._mapping, self._measuring = True, time.perf_counter() - self._started - self._estimating
 
     def _estimate(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
@@ -367,9 +393,13 @@ class RunningScan:
         *, estimated: bool = False,
     ) -> ScanUpdate:  # fmt: skip
         """Measure the masks of some outputs, for all cells that show the same."""
+        certain = bounds = None
         with limited_threads(self._prepared.segmenter.run_device):
             distances, windows = self._measure(outputs)
-            bounds = self._uncertainty.bound(outputs) if estimated and self._uncertainty.error else None
+            if estimated and self._ends_with_estimates:
+                certain = self._certain.look_at(outputs, cells[outputs.items], self.inference.whole)
+            elif estimated and self._errors is not None:
+                bounds, _ = self._uncertainty.bounds(outputs, cells[outputs.items], self._errors)
         items: list[int] = []
         measured: list[Measured] = []
         for index, (item, row, col, distance, window) in enumerate(
@@ -377,15 +407,20 @@ class RunningScan:
         ):
             key = changes.keys[item]
             one = Measured(float(distance), patch_of(self._measure.predicted, row, col, window))
+            row, col = cells[item].tolist()
+            if estimated and self._certain.is_compared((row, col)):
+                self._uncertainty.expect(key, self.inference.whole(outputs, index))
             if not estimated:
                 self._cached.put(key, one)
                 self._put.add(key)
-                if self._uncertainty.expects(key):
-                    self._uncertainty.compare(key, self.inference.whole(outputs, index))
+                if self._uncertainty.expects(key) and not self._learned[row, col]:
+                    self._uncertainty.compare(key, (row, col), self.inference.whole(outputs, index))
             items += same[key]
             measured += [one] * len(same[key])
+        alike = [len(same[changes.keys[item]]) for item in outputs.items.tolist()]
+        if certain is not None:
+            self._certain.cells[tuple(cells[items].T)] = np.repeat(certain, alike)
         if bounds is not None:
-            alike = [len(same[changes.keys[item]]) for item in outputs.items.tolist()]
             self._uncertainty.keep(cells[items], np.repeat(bounds, alike, axis=1))
         return self._record(cells[items], measured, stride, estimated=estimated)
 

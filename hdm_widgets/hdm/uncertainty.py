@@ -1,80 +1,158 @@
-"""How far the distances of a first map may be from what is measured: which of its cells are worth measuring first."""
+"""How far the distances of estimates may be from what is measured: which may be wrong, and which are certain.
+
+Some cells are computed both ways. They tell by how much the target's map of an estimate is off at each distance from
+the disc. A pixel whose margin is larger than that cannot flip: with all pixels that can, and without any of them, the
+distance has bounds.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hdm_widgets.hdm.approximation import CONFIDENCE
 from hdm_widgets.hdm.backends import Outputs
+from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, Measure
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["Uncertainty", "levels_of"]
+__all__ = ["Errors", "Uncertainty", "levels_of"]
 
 # Of the errors of the output along the outline, so many percent are at most what an outline is expected to be off by.
 _PERCENTILE = 95
+# Zones around a disc end so many pixels from its box; the last one is beyond.
+_ZONES = np.array([0, 8, 16, 32, 64, 128, 256, 512])
+# Fewer cells that were computed both ways tell nothing of the largest errors.
+_FEWEST = 8
+# Errors below this part of the largest margin are rounding. Their logarithms vary at least by so much.
+_ROUNDING, _LEAST_SPREAD = 1e-6, 0.05
+
+# By how much the target's map may be off in each zone, (zones,).
+Errors = NDArray[np.float64]
+
+
+class _Expected(NamedTuple):
+    """The margin (H, W) of an estimate, and where its outline is."""
+
+    margin: Tensor
+    outline: Tensor
 
 
 class Uncertainty:
-    """Intervals of the distances of a first map.
-
-    A few cells are computed both ways, and tell by how much estimated outputs are off along the outline. A mask with
-    the outline where the target's map is higher by that much, and one where it is lower, give two more distances of
-    every estimate: where these differ, the estimate may be wrong.
+    """Bounds of the distances of estimates.
 
     Parameters
     ----------
     segmenter : Segmenter
     measure : Measure
-    shape : tuple of int
-        Of the grid, (rows, cols).
-
-    Attributes
-    ----------
-    error : float
-        Of the target's map along the outline; 0 as long as it is not known.
+    grid : Grid
     """
 
-    def __init__(self, segmenter: Segmenter, measure: Measure, shape: tuple[int, int]) -> None:
-        self._segmenter, self._measure = segmenter, measure
+    def __init__(self, segmenter: Segmenter, measure: Measure | None, grid: Grid) -> None:
+        self._segmenter, self._measure, self._grid = segmenter, measure, grid
         # A user's function may be slow, and class numbers are near no other class.
         self.possible = isinstance(measure, (MaskMeasure, ClassMeasure)) and segmenter.reading.form != "class numbers"
-        self._expected: dict[bytes, Tensor] = {}
-        self._errors: list[Tensor] = []
-        self._bounds = np.full((2, *shape), np.nan)
-        self._bounded = np.zeros(shape, dtype=bool)
-        self.error = 0.0
+        self._expected: dict[bytes, _Expected] = {}
+        # Errors along outlines, by zone, and the largest of each compared cell in each zone.
+        self._outlines: list[list[Tensor]] = [[] for _ in range(len(_ZONES) + 1)]
+        self._largest: list[NDArray[np.float64]] = []
+        self._rounding = 0.0
+        self._bounds = np.full((2, *grid.shape), np.nan)
+        self._bounded = np.zeros(grid.shape, dtype=bool)
+
+    # -- errors -------------------------------------------------------------------------------------
 
     def expect(self, key: bytes, estimate: Tensor) -> None:
         """Keep an estimated output (1, classes, H, W) until its image is measured."""
-        self._expected[key] = estimate
+        margin = self._segmenter.margin(estimate)[0].float().clone()
+        self._expected[key] = _Expected(margin, _outline(self._segmenter.binarize(estimate)[0]))
 
     def expects(self, key: bytes) -> bool:
         """Whether the estimate of an image is kept."""
         return key in self._expected
 
-    def compare(self, key: bytes, exact: Tensor) -> None:
-        """Learn the error from the output (1, classes, H, W) of an image whose estimate is kept."""
-        estimate = self._expected.pop(key)
-        outline = _outline(self._segmenter.binarize(estimate)[0])
-        difference = self._segmenter.target_map(estimate)[0] - self._segmenter.target_map(exact)[0]
-        self._errors.append(difference[outline].abs().float().cpu())
-        errors = torch.cat(self._errors).numpy()
-        if len(errors) and np.isfinite(errors).all():
-            self.error = float(np.percentile(errors, _PERCENTILE))
+    def compare(self, key: bytes, cell: tuple[int, int], exact: Tensor) -> None:
+        """Learn the errors from the output (1, classes, H, W) of an image whose estimate is kept."""
+        margin, outline = self._expected.pop(key)
+        errors = (margin - self._segmenter.margin(exact)[0].float()).abs()
+        if not bool(torch.isfinite(errors).all()):
+            return
+        zones = self._distances(cell, (0, 0), errors.shape)
+        zones = torch.bucketize(zones, torch.from_numpy(_ZONES).to(zones.device))
+        largest = np.full(len(_ZONES) + 1, np.nan)
+        for zone, found in enumerate(self._outlines):
+            inside = zones == zone
+            if bool(inside.any()):
+                largest[zone] = float(errors[inside].max())
+                found.append(errors[inside & outline].cpu())
+        self._largest.append(largest)
+        self._rounding = max(self._rounding, _ROUNDING * float(margin.abs().max()))
 
-    def bound(self, outputs: Outputs) -> NDArray[np.float64]:
-        """Distances (2, n) of estimated outputs, with the target's map lower and higher by the error."""
-        found = []
-        for shift in (-self.error, self.error):
-            values = outputs.values.clone()
-            self._segmenter.target_map(values).add_(shift)
-            found.append(self._measure(replace(outputs, values=values))[0])
-        return np.stack(found)
+    def likely_errors(self) -> Errors | None:
+        """By how much outlines are expected to be off: 95 % of the errors along them are at most that."""
+        every = [torch.cat(found) if found else torch.empty(0) for found in self._outlines]
+        together = torch.cat(every)
+        if not len(together):
+            return None
+        return np.array([np.percentile((errors if len(errors) else together).numpy(), _PERCENTILE) for errors in every])
+
+    def largest_errors(self, confidence: float = CONFIDENCE) -> Errors | None:
+        """What no pixel of another cell is off by more than, with this confidence; None where too little is known.
+
+        The logarithms of the largest errors in a zone are taken to be normal. Each cell is told by that zone in which
+        it is the most unusual, and the bound is where a prediction limit for one more cell lies. It is infinite in
+        zones of which too few cells tell.
+        """
+        from scipy.special import stdtrit  # here, as it takes time to load
+
+        count = len(self._largest)
+        if count < _FEWEST:
+            return None
+        logs = np.log(np.maximum(self._largest, self._rounding))
+        known = np.flatnonzero((~np.isnan(logs)).sum(0) >= _FEWEST)
+        if not len(known):
+            return None
+        logs = logs[:, known]
+        mean, spread = np.nanmean(logs, 0), np.maximum(np.nanstd(logs, 0, ddof=1), _LEAST_SPREAD)
+        unusual = np.nanmax((logs - mean) / spread, 1)
+        quantile = float(stdtrit(count - 1, confidence)) * math.sqrt(1 + 1 / count)
+        errors = np.full(len(_ZONES) + 1, np.inf)
+        errors[known] = np.exp(mean + (unusual.mean() + quantile * unusual.std(ddof=1)) * spread)
+        return errors
+
+    # -- bounds -------------------------------------------------------------------------------------
+
+    def bounds(
+        self, outputs: Outputs, cells: NDArray[np.intp], errors: Errors
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Bounds (2, n) of the distances of the outputs of cells (n, 2), and which of them leave but one distance."""
+        assert isinstance(self._measure, (MaskMeasure, ClassMeasure))  # else it is not `possible`  # noqa: S101
+        values, shape = outputs.values, (outputs.values.shape[-2], outputs.values.shape[-1])
+        # The error at each distance.
+        table = errors[np.searchsorted(_ZONES, np.arange(max(self._grid.height, self._grid.width) + 1))]
+        at = torch.from_numpy(table).to(values.device, torch.float32)
+        corners = zip(outputs.rows.tolist(), outputs.cols.tolist(), strict=True)
+        off = [
+            at[self._distances((row, col), corner, shape, values.device)]
+            for (row, col), corner in zip(cells.tolist(), corners, strict=True)
+        ]
+        return self._measure.bounds(outputs, torch.stack(off))
+
+    def _distances(
+        self, cell: tuple[int, int], corner: tuple[int, int], shape: tuple[int, ...], device: torch.device | None = None
+    ) -> Tensor:
+        """Pixels from the box of a cell's disc, in rows or in columns, in a window (h, w) of the image."""
+        box = self._grid.window(*cell)[:2]
+        away = []
+        for inside, start, count in zip(box, corner, shape, strict=True):
+            at = torch.arange(start, start + count, device=device)
+            away.append(torch.maximum(inside.start - at, at - inside.stop + 1).clamp_(min=0))
+        return torch.maximum(away[0][:, None], away[1])
 
     def keep(self, cells: NDArray[np.intp], bounds: NDArray[np.float64]) -> None:
         """Keep the bounds (2, n) of cells (n, 2)."""

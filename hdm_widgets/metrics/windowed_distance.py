@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.masks import Indices, Mask, coordinates, outline
 from hdm_widgets.metrics.spacing import NearestPixel, PixelSpacing
-from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
+from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure, region_of
 
 __all__ = ["WindowedDistance"]
 
@@ -61,6 +62,8 @@ class WindowedDistance(WindowedMeasure):
     >>> windowed.distance(0, 3, [[0, 1, 0]])
     3.0
     """
+
+    bounds_hold = True
 
     def __init__(self, truth: ReferenceMask, predicted: ArrayLike) -> None:
         super().__init__(truth, predicted)
@@ -114,6 +117,24 @@ class WindowedDistance(WindowedMeasure):
         if len(candidates):
             bound = _farthest_from(mask, self._coordinates(candidates), bound, self._spacing)
         return bound * self._spacing.unit
+
+    def _bounds(
+        self, rows: Sequence[int], cols: Sequence[int], certain: Sequence[Mask], possible: Sequence[Mask]
+    ) -> NDArray[np.float64]:
+        of_certain, of_possible = (self._distances(rows, cols, windows) for windows in (certain, possible))
+        least, greatest = np.sort([of_certain, of_possible], axis=0)
+        if self._truth.mask.any():
+            # More pixels bring false positives farther and false negatives nearer: the one is at least what it is for
+            # the certain pixels, the other at least what it is for all the possible ones.
+            for index, corner in enumerate(zip(rows, cols, strict=True)):
+                farthest, of_all = (self._farthest_positive(corner, each[index]) for each in (certain, possible))
+                least[index] = max(farthest, of_possible[index] if of_possible[index] > of_all else 0.0)
+        return np.stack([least, greatest])
+
+    def _farthest_positive(self, corner: tuple[int, int], window: Mask) -> float:
+        """Largest distance to the truth of any pixel of the prediction with other pixels in a window."""
+        mask = self._changed(region_of(*corner, window), window).ravel()
+        return math.sqrt(self._squared[mask].max(initial=0)) * self._spacing.unit
 
     def _sort_false_positives(self) -> None:
         pixels = np.flatnonzero(self._is_predicted & ~self._is_true)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +13,7 @@ from hdm_widgets._masks import read_mask, without
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.masks import Mask, as_mask, check_same_shape
 
-__all__ = ["Region", "WindowedMeasure"]
+__all__ = ["Region", "WindowedMeasure", "region_of"]
 
 Region = tuple[slice, slice]
 
@@ -30,7 +31,14 @@ class WindowedMeasure(ABC):
     ------
     ValueError
         If the two masks differ in shape.
+
+    Attributes
+    ----------
+    bounds_hold : bool
+        Whether `bounds` are those of all masks in between, and not of the two masks alone.
     """
+
+    bounds_hold: ClassVar[bool] = False
 
     def __init__(self, truth: ReferenceMask, predicted: ArrayLike) -> None:
         given = as_mask(predicted)
@@ -74,6 +82,39 @@ class WindowedMeasure(ABC):
         read = [self._read(*each) for each in zip(tops, lefts, windows, strict=True)]
         return self._distances(tops, lefts, read)
 
+    def bounds(
+        self,
+        rows: Sequence[int],
+        cols: Sequence[int],
+        certain: Sequence[Mask],
+        possible: Sequence[Mask],
+    ) -> NDArray[np.float64]:
+        """What the measure is at least and at most (2, n) where some pixels of a window are not known.
+
+        Parameters
+        ----------
+        rows, cols : sequence of int
+            Each window's upper left pixel.
+        certain, possible : sequence of numpy.ndarray, bool (h, w)
+            For each window, pixels that surely are in the mask, and those that may be.
+
+        Returns
+        -------
+        numpy.ndarray, float64 (2, n)
+            Of every mask between the two, where `bounds_hold`. The upper bound is that of one of these masks; the lower
+            one may be less than that of any.
+        """
+        read = [
+            [self._read(*each) for each in zip(rows, cols, windows, strict=True)] for windows in (certain, possible)
+        ]
+        return self._bounds(rows, cols, *read)
+
+    def _bounds(
+        self, rows: Sequence[int], cols: Sequence[int], certain: Sequence[Mask], possible: Sequence[Mask]
+    ) -> NDArray[np.float64]:
+        """As `bounds`, of windows that have no ignored pixel."""
+        return np.sort([self._distances(rows, cols, windows) for windows in (certain, possible)], axis=0)
+
     def _read(self, row: int, col: int, window: ArrayLike) -> Mask:
         """A window without ignored pixels."""
         inside = window if isinstance(window, np.ndarray) and window.dtype == bool else read_mask(window).mask
@@ -87,7 +128,7 @@ class WindowedMeasure(ABC):
     def _distances(self, rows: Sequence[int], cols: Sequence[int], windows: Sequence[Mask]) -> NDArray[np.float64]:
         """The measure (n,) of the prediction with each of n windows in turn, which have no ignored pixel."""
         each = zip(rows, cols, windows, strict=True)
-        return np.array([self._distance(_region(*one), one[2]) for one in each], dtype=np.float64)
+        return np.array([self._distance(region_of(*one), one[2]) for one in each], dtype=np.float64)
 
     @abstractmethod
     def _distance(self, region: Region, inside: Mask) -> float:
@@ -100,5 +141,6 @@ class WindowedMeasure(ABC):
         return mask
 
 
-def _region(row: int, col: int, window: Mask) -> Region:
+def region_of(row: int, col: int, window: Mask) -> Region:
+    """Where a window with this upper left pixel lies."""
     return slice(row, row + window.shape[0]), slice(col, col + window.shape[1])

@@ -5,17 +5,17 @@ All these measures follow from four counts of pixels, and a window changes the c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from hdm_widgets._masks import without
 from hdm_widgets._validation import check_choice
 from hdm_widgets.metrics.distance import ReferenceMask
 from hdm_widgets.metrics.masks import Mask, as_mask, check_same_shape
-from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure
+from hdm_widgets.metrics.windowed_measure import Region, WindowedMeasure, region_of
 
 __all__ = ["OverlapName", "WindowedOverlap"]
 
@@ -51,6 +51,8 @@ class WindowedOverlap(WindowedMeasure):
     0.0
     """
 
+    bounds_hold = True
+
     def __init__(
         self, name: OverlapName, truth: ReferenceMask, predicted: ArrayLike, unoccluded: ArrayLike | None = None
     ) -> None:
@@ -62,7 +64,7 @@ class WindowedOverlap(WindowedMeasure):
             compared = self._predicted if unoccluded is None else without(as_mask(unoccluded).mask, truth.ignored)
         check_same_shape(self._predicted, compared)
         self._compared = compared.copy()
-        self._value = _VALUES[name]
+        self._name, self._value = name, _VALUES[name]
         self._unit = 1.0 if name in ("iou", "dice") else float(np.prod(truth.spacing))
         self._area, self._common = _count(self._predicted), _count(self._predicted & compared)
         self._compared_area = _count(compared)
@@ -77,6 +79,20 @@ class WindowedOverlap(WindowedMeasure):
         area = self._area + _count(inside) - _count(before)
         common = self._common + _count(inside & compared) - _count(before & compared)
         return self._value(area, common, self._compared_area) * self._unit
+
+    def _bounds(
+        self, rows: Sequence[int], cols: Sequence[int], certain: Sequence[Mask], possible: Sequence[Mask]
+    ) -> NDArray[np.float64]:
+        extremes = certain, possible
+        if self._name != "area":
+            # Of the pixels that are not known, those that both masks have, or those that one of them has.
+            same = [self._compared[region_of(*each)] for each in zip(rows, cols, certain, strict=True)]
+            each = list(zip(certain, possible, same, strict=True))
+            extremes = (
+                [low | high & common for low, high, common in each],
+                [low | high & ~common for low, high, common in each],
+            )
+        return np.stack([self._distances(rows, cols, windows) for windows in extremes])
 
 
 def _count(mask: Mask) -> int:

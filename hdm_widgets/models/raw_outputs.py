@@ -42,6 +42,10 @@ class RawOutputs:
         """Masks, bool (N, H, W), from a raw output (N, classes, H, W)."""
         return self._reader.binarize(raw)
 
+    def margin(self, raw: Tensor) -> Tensor:
+        """What decides on the mask, (N, H, W): the target's map, less the largest other one where the largest wins."""
+        return self._reader.margin(raw)
+
     def probability(self, raw: Tensor) -> Tensor | None:
         """The segment's probability (N, H, W) in a raw output; None if it has none."""
         return self._reader.probability(raw) if self.reading.has_probabilities else None

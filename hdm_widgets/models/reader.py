@@ -431,6 +431,15 @@ class OutputReader:
             return raw.argmax(1) == self.target(raw.shape[1])
         return self.probability(raw) > self._threshold
 
+    def margin(self, raw: Tensor) -> Tensor:
+        """What decides on the mask, (N, H, W): the target's map, less the largest other one where the largest wins."""
+        target = self.target_map(raw)
+        if self.numbers or raw.shape[1] == 1 or self.independent:
+            return target
+        others = raw.clone()
+        others[:, self.target(raw.shape[1])] = -torch.inf
+        return target - others.amax(1)
+
     def probability(self, raw: Tensor) -> Tensor:
         """The segment's probability, float32 (N, H, W), of a raw output."""
         if self.numbers:

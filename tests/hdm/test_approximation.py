@@ -20,6 +20,7 @@ import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation, structural_similarity
 from hdm_widgets.hdm.backends import Inference, Outputs
+from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.messages import map_message
 from hdm_widgets.hdm.uncertainty import Uncertainty
 
@@ -235,7 +236,7 @@ def test_estimates_that_may_be_wrong_are_measured_first(normed, monkeypatch):
     (np.nan, np.nan, np.inf, 0),
 ])  # fmt: skip
 def test_widths_of_intervals(network, value, below, above, width):
-    uncertainty = Uncertainty(hw.Segmenter(network[0]), None, (1, 3))
+    uncertainty = Uncertainty(hw.Segmenter(network[0]), None, Grid(4, 12, 2, 4))
     uncertainty.keep(np.array([[0, 1], [0, 2]]), np.array([[below, 8.0], [above, 8.0]]))
     # What is not known is 0; infinity and NaN count as one more than the largest value, 8.
     np.testing.assert_array_equal(uncertainty.widths(np.array([[np.inf, value, 8.0]])), [[0, width, 0]])
