@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from hdm_widgets._wording import quantity
 
-__all__ = ["CONFIDENCE", "Approximation", "structural_similarity"]
+__all__ = ["CONFIDENCE", "Approximation", "explained_variance", "structural_similarity"]
 
 # With which an estimate that counts as certain equals what is measured.
 CONFIDENCE = 0.999
@@ -120,6 +120,21 @@ class Approximation:
             f"{self.audits_failed or 'none'} of {self.audits} audited differed" if self.audits else "none audited yet"
         )
         return f"; {self.certain or 'none'} certain (confidence {CONFIDENCE}; {wrong})"
+
+
+def explained_variance(
+    estimates: NDArray[np.float64], values: NDArray[np.float64], compared: NDArray[np.bool_]
+) -> tuple[int, float]:
+    """How many of the compared cells have two numbers, and which part of the variance the estimates explain there.
+
+    1 if they are equal; below 0 if the mean of the values would be nearer to them.
+    """
+    both = compared & np.isfinite(values) & np.isfinite(estimates)
+    if not both.any():
+        return 0, 1.0
+    squares, variance = ((values[both] - estimates[both]) ** 2).mean(), values[both].var()
+    explained = 1 - squares / variance if variance else float(not squares)
+    return int(both.sum()), float(explained)
 
 
 def structural_similarity(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

@@ -179,10 +179,11 @@ class EstimatingBackend(WindowedBackend):
         needed = _ACTIVATIONS_AT_ONCE * self._base.network.cached_bytes
         return self._base.has_summaries and needed <= _MEMORY_FRACTION * free_memory(self._device)
 
-    def compute_in_full(self, changes: Changes, item: int) -> None:
-        """Compute a cell in full, so that `complete_from_these` knows what cells have in common."""
+    def compute_in_full(self, changes: Changes, item: int) -> Outputs:
+        """The output of a cell computed in full, after which `complete_from_these` knows what cells have in common."""
         self._typical = self._typical or TypicalActivations(self._base)
-        self._typical.add(changes.images(np.array([item]))[0].to(self._device))
+        raw = self._typical.add(changes.images(np.array([item]))[0].to(self._device))
+        return Outputs.from_whole(np.array([item]), raw)
 
     def complete_from_these(self) -> None:
         """Complete windows from what the cells that were computed in full have in common."""
@@ -356,21 +357,30 @@ class Inference:
             yield outputs
             started = time.perf_counter()
 
-    def learn(self, changes: Changes, items: NDArray[np.intp]) -> Iterator[None]:
-        """Compute the cells `items` of `changes` in full, one after the other, where that makes estimates better."""
+    def learn(self, cells: NDArray[np.intp], changes: Changes, items: NDArray[np.intp]) -> Iterator[Outputs]:
+        """Compute the cells `cells[items]` in full, one after the other, where that makes estimates better.
+
+        Raises
+        ------
+        WindowsDifferError
+            If a cell that the model computed too differs.
+        """
         estimator = self.estimator
         if not isinstance(estimator, EstimatingBackend) or not estimator.can_learn:
             return
         for item in items.tolist():
             try:
                 with limited_threads(self._backends.segmenter.run_device):
-                    estimator.compute_in_full(changes, item)
+                    outputs = estimator.compute_in_full(changes, item)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 estimator.forget()
                 return
-            yield
+            # The model itself says what is wrong.
+            if is_finite(outputs.values):
+                self._verify(self.backend, cells, changes, outputs)
+                yield outputs
         estimator.complete_from_these()
         # Estimates take longer from here on.
         self._estimate_seconds, self._estimates = 0.0, 0

@@ -155,18 +155,11 @@ class ClassMeasure:
 def _bounds(
     segmenter: Segmenter, windowed: WindowedMeasure, outputs: Outputs, errors: Tensor
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    certain, possible = (_shifted(segmenter, outputs.values, errors * sign) for sign in (-1, 1))
+    margin = segmenter.margin(outputs.values)
+    certain, possible = ((margin > errors * sign).cpu().numpy() for sign in (1, -1))
     bounds = windowed.bounds(outputs.rows.tolist(), outputs.cols.tolist(), list(certain), list(possible))
     same: NDArray[np.bool_] = (certain == possible).all((1, 2))
     return bounds, same | (bounds[0] == bounds[1]) if windowed.bounds_hold else same
-
-
-def _shifted(segmenter: Segmenter, values: Tensor, by: Tensor) -> NDArray[np.bool_]:
-    """Masks (n, h, w) of outputs with another map of the target."""
-    values = values.to(torch.promote_types(values.dtype, torch.float32), copy=True)
-    segmenter.target_map(values).add_(by)
-    masks: NDArray[np.bool_] = segmenter.binarize(values).cpu().numpy()
-    return masks
 
 
 class OutputMeasure:

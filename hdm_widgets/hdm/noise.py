@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hdm_widgets.hdm.measure import Measure
 
-__all__ = ["Noise", "noise_between", "repeated_runs"]
+__all__ = ["Noise", "noise_between", "noise_of", "repeated_runs"]
 
 # Runs of a model that is random. Each costs as much as a disc.
 _RUNS = 8
@@ -76,3 +76,8 @@ def noise_between(distances: Sequence[float], masks: Sequence[NDArray[np.bool_]]
     finite = measured[np.isfinite(measured)]
     value_range = float(np.ptp(finite)) if len(finite) else 0.0
     return Noise(value_range if len(finite) in (0, len(measured)) else float("inf"), pixels, len(masks))
+
+
+def noise_of(runs: list[Measure]) -> Noise | None:
+    """How far repeated runs are apart; None without any."""
+    return noise_between([run.distance for run in runs], [run.mask for run in runs]) if runs else None

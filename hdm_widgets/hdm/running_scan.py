@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, NoReturn
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from scipy import ndimage
 
 from hdm_widgets._bitmasks import MaskStore, patch_of
 from hdm_widgets._masks import GivenMask
-from hdm_widgets.hdm.approximation import Approximation
+from hdm_widgets.hdm.approximation import Approximation, explained_variance
 from hdm_widgets.hdm.backends import Inference, Outputs, WindowsDifferError
 from hdm_widgets.hdm.cache import DistanceCache, Measured
 from hdm_widgets.hdm.certain_cells import CertainCells
@@ -20,19 +21,19 @@ from hdm_widgets.hdm.circle_map import filled
 from hdm_widgets.hdm.classes import ClassMasks
 from hdm_widgets.hdm.grid import spread
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
-from hdm_widgets.hdm.noise import Noise, noise_between
+from hdm_widgets.hdm.noise import noise_of
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.uncertainty import Errors, Uncertainty, levels_of
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
-from hdm_widgets.models.errors import ModelError, ModelOutputError
+from hdm_widgets.models.errors import ModelError, raise_with_cell
 from hdm_widgets.models.threads import limited_threads
 
 if TYPE_CHECKING:
     from hdm_widgets.hdm.scan import PreparedScan
 
-__all__ = ["RunningScan", "noise_of", "raise_with_cell"]
+__all__ = ["RunningScan"]
 
 # Cells prepared at a time; fewer if their images take more memory than this.
 _CHUNK = 512
@@ -45,6 +46,8 @@ _CHUNKS = 12
 _SMALLEST_CHUNK, _SMALLEST_CHUNK_GPU = 48, _CHUNK
 # A first map is shown on if it explains at least this part of the variance of so many cells that were measured since.
 _LEAST_EXPLAINED, _FEWEST_COMPARED = 0.5, 8
+# So many cells tell the error of a first map, before those come whose estimates are uncertain.
+_TELLING_CELLS = 32
 # So many cells tell how far estimated outputs are off, as far as the order of cells needs to know.
 _PROBES = 2
 # So many cells tell what all have in common, in maps of at least so many; fewer where some discs change nothing.
@@ -187,6 +190,14 @@ class RunningScan:
             self._estimating = seconds - self._measuring
         return ScanUpdate(cells, distances, done, total, stride, seconds, self._result(), self._estimating)
 
+    @contextmanager
+    def _measuring_counts(self) -> Iterator[None]:
+        """Time that is spent here, while a first map is made, is that of measuring."""
+        mapping, started = self._mapping, time.perf_counter()
+        self._mapping, self._estimating = False, started - self._started - self._measuring if mapping else 0.0
+        yield
+        self._mapping, self._measuring = mapping, self._measuring + time.perf_counter() - started
+
     def _record(
         self, cells: NDArray[np.intp], measured: list[Measured], stride: int, *, estimated: bool = False
     ) -> ScanUpdate:
@@ -239,6 +250,13 @@ class RunningScan:
             if self.inference.estimator is not None:
                 yield from self._estimate(stages[1:])
             self._mapping, self._estimating = False, time.perf_counter() - self._started - self._measuring
+        if self.inference.estimator is not None:
+            stride, cells = stages[0]
+            yield from self._measure_stage(stride, spread(cells, _TELLING_CELLS))
+        if self.inference.estimator is not None:
+            rest = self._asked & ~(self._measured & ~self._estimated)
+            yield from self._refine(np.argwhere(rest), stride)
+            return
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
             done = np.count_nonzero(self._measured & ~self._estimated)
@@ -257,15 +275,10 @@ class RunningScan:
         """What is wrong with a first map that tells little of the cells measured since; empty if nothing is."""
         if not self._estimated.any():
             return ""
-        both = self._compared()
-        both &= np.isfinite(self._values) & np.isfinite(self._estimates)
-        if both.sum() < _FEWEST_COMPARED:
+        cells, explained = explained_variance(self._estimates, self._values, self._compared())
+        if cells < _FEWEST_COMPARED or explained >= _LEAST_EXPLAINED:
             return ""
-        squares, variance = ((self._values[both] - self._estimates[both]) ** 2).mean(), self._values[both].var()
-        if squares <= (1 - _LEAST_EXPLAINED) * variance:
-            return ""
-        explained = max(0.0, 1 - squares / variance) if variance else 0.0
-        return f"of {both.sum()} cells they explain {explained:.0%} of the variance"
+        return f"of {cells} cells they explain {max(0.0, explained):.0%} of the variance"
 
     def _measure_stage(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:
         self._coarse[cells[:, 0], cells[:, 1]] = True
@@ -282,17 +295,22 @@ class RunningScan:
         few = len(cells) < 2 * _LEARNED_CELLS or sum(len(each) for _, each in stages) < _WORTH_LEARNING_CELLS
         chosen = spread(cells, 0 if few else _LEARNED_CELLS)
         changes = self._prepared.occluder.changes(chosen)
-        items = np.flatnonzero([bool(key) for key in changes.keys])
+        # An empty disc changes nothing.
+        same = {key: [item] for item, key in enumerate(changes.keys) if key}
+        items = np.array([item for (item,) in same.values()], np.intp)
         if len(items) < _FEWEST_LEARNED_CELLS:
             return
         try:
-            for _ in self.inference.learn(changes, items):
-                yield self._update(_NO_CELLS, stride)
+            with self._measuring_counts():
+                for outputs in self.inference.learn(chosen, changes, items):
+                    yield self._recorded(outputs, chosen, changes, same, stride)
+        except WindowsDifferError:
+            raise
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
             yield self._without_estimates(_first_line(error))
         else:
             if self.inference.learned:
-                self._learned[chosen[items, 0], chosen[items, 1]] = True
+                self._learned[tuple(chosen[items].T)] = True
                 yield from self._estimate(stages[:1])
 
     def _audit(self) -> Iterator[ScanUpdate]:
@@ -323,10 +341,9 @@ class RunningScan:
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
             yield self._without_estimates(_first_line(error))
         else:
-            self._mapping, self._estimating = False, time.perf_counter() - self._started
-            yield from self._chunk(probes, changes, stride)
+            with self._measuring_counts():
+                yield from self._chunk(probes, changes, stride)
             self._errors = self._uncertainty.likely_errors()
-            self._mapping, self._measuring = True, time.perf_counter() - self._started - self._estimating
 
     def _estimate(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
         """Estimate cells; those that earlier scans measured have what was measured."""
@@ -480,22 +497,5 @@ class RunningScan:
             cached.update(dict.fromkeys((key for key in cached if key), None))
 
 
-def noise_of(runs: list[Measure]) -> Noise | None:
-    """How far repeated runs are apart; None without any."""
-    return noise_between([run.distance for run in runs], [run.mask for run in runs]) if runs else None
-
-
 def _first_line(error: Exception) -> str:
     return str(error).split("\n")[0] or type(error).__name__
-
-
-def raise_with_cell(error: Exception, cell: tuple[int, int] | None) -> NoReturn:
-    """Raise a ModelError for an error, saying on which cell it came; None: the image without a disc."""
-    where = "on the image without a disc" if cell is None else f"at cell (row {cell[0]}, column {cell[1]})"
-    if isinstance(error, ModelError):
-        located = type(error)(f"{where}: {error}")
-    else:
-        located = ModelError(f"{where}: {type(error).__name__}: {error}")
-    located.cell = cell
-    # What was wrong with an output is in the message; an error of the model's own keeps its traceback.
-    raise located from (None if isinstance(error, ModelOutputError) else error)

@@ -20,15 +20,16 @@ from hdm_widgets.hdm.backends import Backends, Inference
 from hdm_widgets.hdm.cache import DistanceCache, Measured, ScanCache
 from hdm_widgets.hdm.classes import check_classes
 from hdm_widgets.hdm.measure import ClassMeasure, Measure
-from hdm_widgets.hdm.noise import repeated_runs
+from hdm_widgets.hdm.noise import noise_of, repeated_runs
 from hdm_widgets.hdm.occlusion import Occluder, Occlusion, clipping_doubts
 from hdm_widgets.hdm.options import InferenceMode, ScanSettings
 from hdm_widgets.hdm.plan import Plan, Planned, make_plan
-from hdm_widgets.hdm.running_scan import RunningScan, noise_of, raise_with_cell
+from hdm_widgets.hdm.running_scan import RunningScan
 from hdm_widgets.hdm.sliding_backends import SlidingBackends
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_check import mixes_batches
 from hdm_widgets.models.batch_size import BatchSize
+from hdm_widgets.models.errors import raise_with_cell
 from hdm_widgets.models.segmenter import Segmenter
 from hdm_widgets.models.threads import limited_threads
 

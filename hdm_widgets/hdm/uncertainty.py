@@ -26,7 +26,7 @@ __all__ = ["Errors", "Uncertainty", "levels_of"]
 # Of the errors of the output along the outline, so many percent are at most what an outline is expected to be off by.
 _PERCENTILE = 95
 # Zones around a disc end so many pixels from its box; the last one is beyond.
-_ZONES = np.array([0, 8, 16, 32, 64, 128, 256, 512])
+_ZONES = (0, 8, 16, 32, 64, 128, 256, 512)
 # Fewer cells that were computed both ways tell nothing of the largest errors.
 _FEWEST = 8
 # Errors below this part of the largest margin are rounding. Their logarithms vary at least by so much.
@@ -82,8 +82,8 @@ class Uncertainty:
         errors = (margin - self._segmenter.margin(exact)[0].float()).abs()
         if not bool(torch.isfinite(errors).all()):
             return
-        zones = self._distances(cell, (0, 0), errors.shape)
-        zones = torch.bucketize(zones, torch.from_numpy(_ZONES).to(zones.device))
+        zones = torch.empty_like(errors)
+        self._paint(zones, cell, (0, 0), range(len(_ZONES) + 1))
         largest = np.full(len(_ZONES) + 1, np.nan)
         for zone, found in enumerate(self._outlines):
             inside = zones == zone
@@ -132,27 +132,23 @@ class Uncertainty:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Bounds (2, n) of the distances of the outputs of cells (n, 2), and which of them leave but one distance."""
         assert isinstance(self._measure, (MaskMeasure, ClassMeasure))  # else it is not `possible`  # noqa: S101
-        values, shape = outputs.values, (outputs.values.shape[-2], outputs.values.shape[-1])
-        # The error at each distance.
-        table = errors[np.searchsorted(_ZONES, np.arange(max(self._grid.height, self._grid.width) + 1))]
-        at = torch.from_numpy(table).to(values.device, torch.float32)
+        off = torch.empty_like(outputs.values[:, 0], dtype=torch.float32)
         corners = zip(outputs.rows.tolist(), outputs.cols.tolist(), strict=True)
-        off = [
-            at[self._distances((row, col), corner, shape, values.device)]
-            for (row, col), corner in zip(cells.tolist(), corners, strict=True)
-        ]
-        return self._measure.bounds(outputs, torch.stack(off))
+        for inside, (row, col), corner in zip(off, cells.tolist(), corners, strict=True):
+            self._paint(inside, (row, col), corner, errors)
+        return self._measure.bounds(outputs, off)
 
-    def _distances(
-        self, cell: tuple[int, int], corner: tuple[int, int], shape: tuple[int, ...], device: torch.device | None = None
-    ) -> Tensor:
-        """Pixels from the box of a cell's disc, in rows or in columns, in a window (h, w) of the image."""
+    def _paint(self, window: Tensor, cell: tuple[int, int], corner: tuple[int, int], values: Errors | range) -> None:
+        """Write the value of each zone around the disc of a cell into a window (h, w) of the image."""
         box = self._grid.window(*cell)[:2]
-        away = []
-        for inside, start, count in zip(box, corner, shape, strict=True):
-            at = torch.arange(start, start + count, device=device)
-            away.append(torch.maximum(inside.start - at, at - inside.stop + 1).clamp_(min=0))
-        return torch.maximum(away[0][:, None], away[1])
+        window.fill_(float(values[len(_ZONES)]))
+        # From the outermost zone to the disc's box.
+        for zone in range(len(_ZONES) - 1, -1, -1):
+            rows, cols = (
+                slice(max(0, inside.start - _ZONES[zone] - start), max(0, inside.stop + _ZONES[zone] - start))
+                for inside, start in zip(box, corner, strict=True)
+            )
+            window[rows, cols] = float(values[zone])
 
     def keep(self, cells: NDArray[np.intp], bounds: NDArray[np.float64]) -> None:
         """Keep the bounds (2, n) of cells (n, 2)."""

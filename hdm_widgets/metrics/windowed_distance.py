@@ -134,7 +134,7 @@ class WindowedDistance(WindowedMeasure):
     def _farthest_positive(self, corner: tuple[int, int], window: Mask) -> float:
         """Largest distance to the truth of any pixel of the prediction with other pixels in a window."""
         mask = self._changed(region_of(*corner, window), window).ravel()
-        return math.sqrt(self._squared[mask].max(initial=0)) * self._spacing.unit
+        return math.sqrt((self._squared * mask).max(initial=0)) * self._spacing.unit
 
     def _sort_false_positives(self) -> None:
         pixels = np.flatnonzero(self._is_predicted & ~self._is_true)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ __all__ = [
     "describe_error",
     "is_out_of_memory",
     "output_not_finite",
+    "raise_with_cell",
 ]
 
 
@@ -107,3 +109,15 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def raise_with_cell(error: Exception, cell: tuple[int, int] | None) -> NoReturn:
+    """Raise a ModelError for an error, saying on which cell it came; None: the image without a disc."""
+    where = "on the image without a disc" if cell is None else f"at cell (row {cell[0]}, column {cell[1]})"
+    if isinstance(error, ModelError):
+        located = type(error)(f"{where}: {error}")
+    else:
+        located = ModelError(f"{where}: {type(error).__name__}: {error}")
+    located.cell = cell
+    # What was wrong with an output is in the message; an error of the model's own keeps its traceback.
+    raise located from (None if isinstance(error, ModelOutputError) else error)

@@ -43,7 +43,7 @@ class RawOutputs:
         return self._reader.binarize(raw)
 
     def margin(self, raw: Tensor) -> Tensor:
-        """What decides on the mask, (N, H, W): the target's map, less the largest other one where the largest wins."""
+        """By how much the target's map is above what makes a pixel segment, (N, H, W), in the output's own values."""
         return self._reader.margin(raw)
 
     def probability(self, raw: Tensor) -> Tensor | None:

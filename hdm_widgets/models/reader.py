@@ -432,13 +432,19 @@ class OutputReader:
         return self.probability(raw) > self._threshold
 
     def margin(self, raw: Tensor) -> Tensor:
-        """What decides on the mask, (N, H, W): the target's map, less the largest other one where the largest wins."""
+        """By how much the target's map is above what makes a pixel segment, (N, H, W), in the output's own values.
+
+        That is the threshold, or the largest other map where the largest wins.
+        """
         target = self.target_map(raw)
-        if self.numbers or raw.shape[1] == 1 or self.independent:
-            return target
-        others = raw.clone()
-        others[:, self.target(raw.shape[1])] = -torch.inf
-        return target - others.amax(1)
+        if self.numbers:
+            return target - 0.5
+        if raw.shape[1] > 1 and not self.independent:
+            others = raw.clone()
+            others[:, self.target(raw.shape[1])] = -torch.inf
+            return target - others.amax(1)
+        threshold = self._threshold
+        return target - (math.log(threshold / (1 - threshold)) if self.activation == "sigmoid" else threshold)
 
     def probability(self, raw: Tensor) -> Tensor:
         """The segment's probability, float32 (N, H, W), of a raw output."""

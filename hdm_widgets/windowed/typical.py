@@ -47,11 +47,12 @@ class TypicalActivations:
         self.images = 0
 
     @torch.inference_mode()
-    def add(self, image: Tensor) -> None:
-        """Run the network on a changed image (C, H, W)."""
+    def add(self, image: Tensor) -> Tensor:
+        """Run the network on a changed image (C, H, W); returns its output, (1, ...)."""
         network = self._inference.network
         with without_tf32(network.device):
             values = network.activations(image)
+        output = values[network.program.output]
         # Constants stay, and the image; what is not real, such as positions of maxima, has no mean.
         kept = {step.name for step in network.program.steps if isinstance(step, Constant)} | {network.program.image}
         for name in [name for name, value in values.items() if value.is_floating_point() and name not in kept]:
@@ -64,6 +65,7 @@ class TypicalActivations:
             self._largest[name] = torch.maximum(self._largest[name], value)
             self._smallest[name] = torch.minimum(self._smallest[name], value)
         self.images += 1
+        return output
 
     @torch.inference_mode()
     def inference(self) -> WindowedInference:

@@ -91,18 +91,26 @@ def test_the_finished_map_is_exact(normed, exact):
     updates = list(explainer_for().stream(*normed))
     first = max(updates, key=lambda update: update.result.estimated.sum()).result
     assert first.measured.all()
-    assert first.estimated.sum() == first.measured.size - 2
+    # Cells that are computed in full are measured, and so are two that tell how far estimates are off.
+    assert first.estimated.sum() == first.measured.size - LEARNED - 2
+    learned = next(update.result for update in updates if (update.result.measured & ~update.result.estimated).any())
+    at = learned.measured & ~learned.estimated
+    assert at[coarse(learned)].sum() == 1
+    np.testing.assert_array_equal(learned.values[at], exact.values[at])
     assert_measured(updates[-1].result, exact)
 
 
 def test_the_coarse_grid_is_estimated_again(normed):
     """What is shown of it before is what windows alone tell."""
-    shown = [
-        update.result.values[coarse(update.result)]
-        for update in explainer_for().stream(*normed)
-        if update.result.estimated[coarse(update.result)].all()
-    ]
-    assert (shown[0] != shown[-1]).any()
+    shown = []
+    for update in explainer_for().stream(*normed):
+        result, at = update.result, coarse(update.result)
+        if result.measured.sum() == len(at[0]) and result.measured[at].all():
+            shown.append(np.where(result.estimated, result.values, np.nan)[at])
+    both = np.isfinite([shown[0], shown[-1]]).all(0)
+    # Two more tell how far estimates are off.
+    assert both.sum() == len(both) - LEARNED - 2
+    assert (shown[0] != shown[-1])[both].any()
 
 
 @pytest.mark.parametrize(("quick", "tolerance"), [(1.0, 0.001), (1e9, 0.01)])
@@ -119,7 +127,7 @@ def test_cells_that_cannot_be_computed_in_full_are_said(normed, exact, monkeypat
     def failing(self, image):
         if self.images == after:
             raise RuntimeError("no kernel for this\nand more")
-        add(self, image)
+        return add(self, image)
 
     add = TypicalActivations.add
     monkeypatch.setattr(TypicalActivations, "add", failing)
@@ -134,7 +142,7 @@ def test_without_memory_for_cells_in_full_estimates_go_on(normed, monkeypatch, a
     def failing(self, image):
         if self.images == after:
             raise torch.OutOfMemoryError("no memory")
-        add(self, image)
+        return add(self, image)
 
     add = TypicalActivations.add
     monkeypatch.setattr(TypicalActivations, "add", failing)
@@ -170,7 +178,7 @@ def test_where_nothing_is_learned(normed, monkeypatch, reason):
 def test_a_scan_can_be_left_while_it_learns(normed, monkeypatch):
     learned = []
     add = TypicalActivations.add
-    monkeypatch.setattr(TypicalActivations, "add", lambda self, image: (learned.append(1), add(self, image)))
+    monkeypatch.setattr(TypicalActivations, "add", lambda self, image: learned.append(1) or add(self, image))
     updates = explainer_for().stream(*normed)
     for _ in itertools.takewhile(lambda update: len(learned) < 2, updates):
         pass

@@ -137,7 +137,7 @@ def test_a_scan_on_another_device(name, inference):
 def test_what_estimates_learn_is_computed_there(name, monkeypatch):
     def add(self, image):
         learned.append(image.device)
-        original(self, image)
+        return original(self, image)
 
     learned, original = [], TypicalActivations.add
     monkeypatch.setattr(TypicalActivations, "add", add)
