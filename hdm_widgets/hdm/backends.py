@@ -398,7 +398,11 @@ class Inference:
         """Whether estimates have taken longer than a first map is worth; not where they have failed."""
         if self.estimator is None or not self._estimates:
             return False
-        measuring = self._image_seconds / ((self.plan.factor or 1.0) if self.windowed else 1.0)
+        measuring = self._image_seconds
+        if self.windowed:
+            # As it is planned, until some are measured.
+            planned = measuring / (self.plan.factor or 1.0)
+            measuring = self._window_seconds / self._windows if self._windows else planned
         return self._estimate_seconds / self._estimates * WORTH_ESTIMATING_FACTOR > measuring
 
     def whole(self, outputs: Outputs, index: int) -> Tensor:

@@ -27,7 +27,7 @@ from hdm_widgets.hdm.result import HDMResult
 from hdm_widgets.hdm.uncertainty import Errors, Uncertainty, levels_of
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
-from hdm_widgets.models.errors import ModelError, raise_with_cell
+from hdm_widgets.models.errors import ModelError, first_line, raise_with_cell
 from hdm_widgets.models.threads import limited_threads
 
 if TYPE_CHECKING:
@@ -237,25 +237,11 @@ class RunningScan:
                 yield from self._audit()
                 return
         elif self.inference.estimator is not None:
-            self._mapping = True
-            yield from self._estimate(stages[:1])
-            if self.inference.first_map_is_slow:
-                self.inference.drop_estimates()
-            if self.inference.estimator is not None and len(stages) > 1:
-                yield from self._learn(stages)
-                if self.inference.first_map_is_slow:
-                    self.inference.drop_estimates()
-            if self.inference.estimator is not None and len(stages) > 1:
-                yield from self._probe(*stages[0])
-            if self.inference.estimator is not None:
-                yield from self._estimate(stages[1:])
-            self._mapping, self._estimating = False, time.perf_counter() - self._started - self._measuring
+            yield from self._first_map(stages)
         if self.inference.estimator is not None:
-            stride, cells = stages[0]
-            yield from self._measure_stage(stride, spread(cells, _TELLING_CELLS))
+            yield from self._measure_stage(stages[0][0], spread(stages[0][1], _TELLING_CELLS))
         if self.inference.estimator is not None:
-            rest = self._asked & ~(self._measured & ~self._estimated)
-            yield from self._refine(np.argwhere(rest), stride)
+            yield from self._refine(np.argwhere(self._asked & ~(self._measured & ~self._estimated)), stages[0][0])
             return
         total = sum(len(cells) for _, cells in stages)
         for place, (stride, cells) in enumerate(stages):
@@ -264,6 +250,23 @@ class RunningScan:
                 yield from self._refine(np.concatenate([rest for _, rest in stages[place:]]), stride)
                 return
             yield from self._measure_stage(stride, cells)
+
+    def _first_map(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
+        """Estimate all cells; or the first stage alone, where that turns out to be slow."""
+        inference, more, self._mapping = self.inference, len(stages) > 1, True
+        yield from self._estimate(stages[:1])
+        if inference.first_map_is_slow and inference.windowed and more:
+            # Windows may take longer than they are planned to: some are measured now.
+            yield from self._probe(*stages[0])
+        if inference.estimator is not None and not inference.first_map_is_slow and more:
+            yield from self._learn(stages)
+        if inference.first_map_is_slow:
+            inference.drop_estimates()
+        if inference.estimator is not None and more and self._errors is None:
+            yield from self._probe(*stages[0])
+        if inference.estimator is not None:
+            yield from self._estimate(stages[1:])
+        self._mapping, self._estimating = False, time.perf_counter() - self._started - self._measuring
 
     def _reconsider(self) -> Iterator[ScanUpdate]:
         """Go over to whole images where windows are slower, and measure everything where a first map tells little."""
@@ -307,7 +310,7 @@ class RunningScan:
         except WindowsDifferError:
             raise
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
-            yield self._without_estimates(_first_line(error))
+            yield self._without_estimates(first_line(error))
         else:
             if self.inference.learned:
                 self._learned[tuple(chosen[items].T)] = True
@@ -339,7 +342,7 @@ class RunningScan:
                 for index, item in enumerate(outputs.items.tolist()):
                     self._uncertainty.expect(changes.keys[item], self.inference.whole(outputs, index))
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
-            yield self._without_estimates(_first_line(error))
+            yield self._without_estimates(first_line(error))
         else:
             with self._measuring_counts():
                 yield from self._chunk(probes, changes, stride)
@@ -354,7 +357,7 @@ class RunningScan:
                     chunk = cells[start : start + _CHUNK]
                     yield from self._estimate_chunk(chunk, self._prepared.occluder.changes(chunk), stride)
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
-            yield self._without_estimates(_first_line(error))
+            yield self._without_estimates(first_line(error))
 
     def _without_estimates(self, reason: str) -> ScanUpdate:
         """Forget what is estimated: every cell is measured, and the plan says why."""
@@ -460,7 +463,7 @@ class RunningScan:
                 raise
             except Exception as error:  # noqa: BLE001 - the model itself says what is wrong, and where
                 fresh = np.setdiff1d(fresh, np.concatenate([*done, np.empty(0, np.intp)]))
-                self.inference.drop_traced(f"windows failed ({_first_line(error)})")
+                self.inference.drop_traced(f"windows failed ({first_line(error)})")
 
         def run(part: slice) -> list[ScanUpdate]:
             # All of them before any is measured: a batch that fails runs again.
@@ -495,7 +498,3 @@ class RunningScan:
         if not same:
             self._cached.clear()
             cached.update(dict.fromkeys((key for key in cached if key), None))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0] or type(error).__name__

@@ -16,6 +16,7 @@ __all__ = [
     "ModelOutputError",
     "WrongChannelsError",
     "describe_error",
+    "first_line",
     "is_out_of_memory",
     "output_not_finite",
     "raise_with_cell",
@@ -109,6 +110,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its type."""
+    return str(error).split("\n")[0] or type(error).__name__
 
 
 def raise_with_cell(error: Exception, cell: tuple[int, int] | None) -> NoReturn:

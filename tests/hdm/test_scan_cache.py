@@ -142,7 +142,7 @@ def test_estimates_are_not_taken_for_what_was_measured(model, windows, monkeypat
     monkeypatch.setattr(Inference, "estimates_are_slower", False)
     monkeypatch.setattr(Inference, "drop_slower", lambda self: None)
     explainer = explainer_for(offset=4)
-    # Of the 120 cells 30 are measured, for the error, and 8 that are certain; what was measured before is not estimated.
+    # Of the 120 cells 30 are measured, for the error, and 8 certain ones; what was measured before is not estimated.
     for inference, fresh in (("estimate", 120 + 30 + 8), ("windowed", 82), ("estimate", 0), ("windowed", 0)):
         windows.clear()
         result = explainer.explain(model, IMAGE, SEGMENT, inference=inference, **QUIET)
