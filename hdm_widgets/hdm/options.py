@@ -81,7 +81,7 @@ class ScanOptions:
         of the disc is clipped: 0 for values in [0, 1] or 0 to 255, -1 for values in [-1, 1], else the minimum of each
         channel.
     seed : int
-        Of `fill="noise"`: equal seeds give equal noise.
+        Of `fill="noise"`: equal seeds give equal noise. And of the choice of certain estimates that are measured.
     shape : {"disc", "square"}
         What covers the image: the published disc, or the square around it, of `circle_size` + 1 pixels a side.
     region : tuple of int, optional
@@ -91,9 +91,10 @@ class ScanOptions:
         How to compute outputs. "full": run the model itself on whole images. "windowed": compute only what a disc
         changes, wherever the network can be traced. "auto": whichever is quicker; where both take long, a first map is
         estimated, and then every cell is measured, so that the finished map is exact. "estimate": stop after the
-        estimates and a sample of cells that are measured: `result.approximation` has the error there, and
-        `result.estimated` says which cells are estimated. But for "estimate", the masks are the same, up to pixels
-        whose logit is within float rounding of the threshold; `plan` says what is chosen for a model, and why.
+        estimates and a sample of cells that are measured: `result.approximation` has the error there,
+        `result.estimated` says which cells are estimated, and `result.certain` which of these are surely right. But
+        for "estimate", the masks are the same, up to pixels whose logit is within float rounding of the threshold;
+        `plan` says what is chosen for a model, and why.
     tolerance : float, optional
         Of an estimate, and means `inference="estimate"` where that is not given: what the disc changes is followed as
         far as the network's activations change by more than this fraction of their value range (maximum less minimum

@@ -193,6 +193,29 @@ def test_a_network_that_no_padding_helps_is_said_so():
             hw.Segmenter(Refuses(), pad_to=pad_to).masks(torch.zeros(1, 1, 5, 5))
 
 
+@pytest.mark.parametrize(
+    ("classes", "settings"),
+    [
+        (1, {"activation": "sigmoid", "threshold": 0.3}),
+        (1, {"activation": "none", "threshold": 0.7}),
+        (2, {}),
+        (3, {"target": 1}),
+        (3, {"target": 1, "classes": "independent", "threshold": 0.9}),
+    ],
+)
+def test_the_margin_is_what_the_target_may_lose(classes, settings):
+    raw = torch.from_numpy(np.random.default_rng(classes).normal(size=(2, classes, 6, 7))).float()
+    raw = raw.sigmoid() if settings.get("activation") == "none" else raw
+    segmenter = hw.Segmenter(lambda images: raw, **settings)
+    raw = segmenter.raw(torch.zeros(2, 1, 6, 7))
+    margin = segmenter.margin(raw)
+    assert margin.shape == (2, 6, 7)
+    for by in (-0.4, -0.1, 0.0, 0.1, 0.4):
+        moved = raw.clone()
+        segmenter.target_map(moved).add_(by)
+        assert torch.equal(segmenter.binarize(moved), margin + by > 0)
+
+
 # -- errors -------------------------------------------------------------------------------------------
 
 

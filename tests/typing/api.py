@@ -309,6 +309,7 @@ def read_result(result: hdm.HDMResult, path: Path) -> None:
     assert_type(result.classes, tuple[int, ...])
     assert_type(result.approximation, hdm.Approximation | None)
     assert_type(result.estimated, NDArray[np.bool_] | None)
+    assert_type(result.certain, NDArray[np.bool_] | None)
     assert_type(result.estimates, str)
     assert_type(result.reading, hw.Reading | None)
     assert_type(result.noise, hdm.Noise | None)
