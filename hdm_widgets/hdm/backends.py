@@ -391,19 +391,31 @@ class Inference:
         """Whether an estimate has taken no less time than a measurement in windows; not where estimates have failed."""
         if self.estimator is None or not (self.windowed and self._windows and self._estimates):
             return False
-        return self._estimate_seconds / self._estimates >= self._window_seconds / self._windows
+        return self._estimate_pace >= self._measuring_pace
 
     @property
     def first_map_is_slow(self) -> bool:
         """Whether estimates have taken longer than a first map is worth; not where they have failed."""
         if self.estimator is None or not self._estimates:
             return False
-        measuring = self._image_seconds
-        if self.windowed:
-            # As it is planned, until some are measured.
-            planned = measuring / (self.plan.factor or 1.0)
-            measuring = self._window_seconds / self._windows if self._windows else planned
-        return self._estimate_seconds / self._estimates * WORTH_ESTIMATING_FACTOR > measuring
+        return self._estimate_pace * WORTH_ESTIMATING_FACTOR > self._measuring_pace
+
+    def seconds_for(self, estimates: int, measurements: int) -> float:
+        """Seconds that so many of each will take, as far as is known; infinite before the first estimate."""
+        estimating = estimates * self._estimate_pace if estimates else 0.0
+        return estimating + measurements * self._measuring_pace
+
+    @property
+    def _estimate_pace(self) -> float:
+        return self._estimate_seconds / self._estimates if self._estimates else float("inf")
+
+    @property
+    def _measuring_pace(self) -> float:
+        if not self.windowed:
+            return self._image_seconds
+        # As it is planned, until some are measured.
+        planned = self._image_seconds / (self.plan.factor or 1.0)
+        return self._window_seconds / self._windows if self._windows else planned
 
     def whole(self, outputs: Outputs, index: int) -> Tensor:
         """The whole raw output (1, classes, H, W) of one cell."""

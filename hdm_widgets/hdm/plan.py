@@ -43,8 +43,10 @@ _MEMORY_FRACTION = 0.5
 # A first map is estimated where measuring takes at least so long, and an estimate so many times less.
 _WORTH_ESTIMATING_SECONDS = 5.0
 WORTH_ESTIMATING_FACTOR = 4.0
-# First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it.
+# First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it, and
+# with this coarser one where the usual one gains less.
 _FINE_TOLERANCE, _QUICK_FACTOR = 0.001, 50.0
+_COARSE_TOLERANCE, _SLOW_FACTOR = 0.03, 8.0
 # Discs from which is learned how far changes go.
 _PROBES = 12
 
@@ -395,7 +397,10 @@ def _with_estimates(
 
         used = tolerance or ESTIMATE_TOLERANCE
         limited, factor = at(used)
-        if not asked and factor >= _QUICK_FACTOR:
+        if not asked and factor < _SLOW_FACTOR:
+            used = _COARSE_TOLERANCE
+            limited, factor = at(used)
+        elif not asked and factor >= _QUICK_FACTOR:
             fine, fine_factor = at(_FINE_TOLERANCE)
             if fine_factor >= _QUICK_FACTOR:
                 limited, factor, used = fine, fine_factor, _FINE_TOLERANCE

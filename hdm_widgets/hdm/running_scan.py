@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +22,7 @@ from hdm_widgets.hdm.measure import ClassMeasure, Measure
 from hdm_widgets.hdm.noise import noise_of
 from hdm_widgets.hdm.occlusion import Changes
 from hdm_widgets.hdm.result import HDMResult
+from hdm_widgets.hdm.scan_clock import ScanClock
 from hdm_widgets.hdm.uncertainty import Errors, Uncertainty, levels_of
 from hdm_widgets.hdm.update import ScanUpdate
 from hdm_widgets.models.batch_size import run_in_batches
@@ -93,6 +92,7 @@ class RunningScan:
         self._truth, self._image = truth, prepared.image.numpy()
         # Keys of the cells that this scan itself put into the cache.
         self._put: set[bytes] = set()
+        self._clock = ScanClock()
         self._cache_checked = False
         unchanged, self._chunk_size = prepared.occluder.unchanged, _CHUNK
         # Of an image in windows, no more is made than what a disc touches.
@@ -118,8 +118,7 @@ class RunningScan:
         # By how much estimates are expected to be off.
         self._errors: Errors | None = None
         self._certain = CertainCells(self._uncertainty, self._grid, self._prepared.settings.seed)
-        # Seconds without those of measuring, while a first map is made.
-        self._estimating, self._measuring, self._mapping = 0.0, 0.0, False
+        self._clock.forget()
         self._masks = MaskStore(self._measure.predicted) if self._prepared.keep_outputs else None
         self._classes = None
         if self._masks is not None and isinstance(self._plain, ClassMeasure):
@@ -130,7 +129,7 @@ class RunningScan:
 
     def updates(self, started: float) -> Generator[ScanUpdate]:
         """See `PreparedScan.updates`; `started` is when the scan began."""
-        self._started = started
+        self._clock.start(started)
         latest = self._update(_NO_CELLS, self._grid.stages()[0][0])
         yield latest
         try:
@@ -185,18 +184,13 @@ class RunningScan:
         last = self._measured if self._ends_with_estimates else self._measured & ~self._estimated
         done, total = int(np.count_nonzero(last)), int(np.count_nonzero(self._asked))
         distances = self._values[cells[:, 0], cells[:, 1]]
-        seconds = time.perf_counter() - self._started
-        if self._mapping:
-            self._estimating = seconds - self._measuring
-        return ScanUpdate(cells, distances, done, total, stride, seconds, self._result(), self._estimating)
-
-    @contextmanager
-    def _measuring_counts(self) -> Iterator[None]:
-        """Time that is spent here, while a first map is made, is that of measuring."""
-        mapping, started = self._mapping, time.perf_counter()
-        self._mapping, self._estimating = False, started - self._started - self._measuring if mapping else 0.0
-        yield
-        self._mapping, self._measuring = mapping, self._measuring + time.perf_counter() - started
+        left = None
+        if self._ends_with_estimates:
+            left = self.inference.seconds_for(total - done, int(np.count_nonzero(self._coarse & self._estimated)))
+        clock = self._clock
+        return ScanUpdate(
+            cells, distances, done, total, stride, clock.seconds, self._result(), clock.estimating, left
+        )  # fmt: skip
 
     def _record(
         self, cells: NDArray[np.intp], measured: list[Measured], stride: int, *, estimated: bool = False
@@ -224,6 +218,7 @@ class RunningScan:
         if self._ends_with_estimates:
             if self._has_bounds:
                 self._certain.compare_some(stages[0][1])
+            self._coarse[tuple(stages[0][1].T)] = True
             yield from self._estimate(stages[:1])
             yield from self._learn(stages)
             # The first stage is measured too, to know the error.
@@ -237,7 +232,8 @@ class RunningScan:
                 yield from self._audit()
                 return
         elif self.inference.estimator is not None:
-            yield from self._first_map(stages)
+            with self._clock.mapping():
+                yield from self._first_map(stages)
         if self.inference.estimator is not None:
             yield from self._measure_stage(stages[0][0], spread(stages[0][1], _TELLING_CELLS))
         if self.inference.estimator is not None:
@@ -253,7 +249,7 @@ class RunningScan:
 
     def _first_map(self, stages: list[tuple[int, NDArray[np.intp]]]) -> Iterator[ScanUpdate]:
         """Estimate all cells; or the first stage alone, where that turns out to be slow."""
-        inference, more, self._mapping = self.inference, len(stages) > 1, True
+        inference, more = self.inference, len(stages) > 1
         yield from self._estimate(stages[:1])
         if inference.first_map_is_slow and inference.windowed and more:
             # Windows may take longer than they are planned to: some are measured now.
@@ -266,7 +262,6 @@ class RunningScan:
             yield from self._probe(*stages[0])
         if inference.estimator is not None:
             yield from self._estimate(stages[1:])
-        self._mapping, self._estimating = False, time.perf_counter() - self._started - self._measuring
 
     def _reconsider(self) -> Iterator[ScanUpdate]:
         """Go over to whole images where windows are slower, and measure everything where a first map tells little."""
@@ -304,7 +299,7 @@ class RunningScan:
         if len(items) < _FEWEST_LEARNED_CELLS:
             return
         try:
-            with self._measuring_counts():
+            with self._clock.measuring():
                 for outputs in self.inference.learn(chosen, changes, items):
                     yield self._recorded(outputs, chosen, changes, same, stride)
         except WindowsDifferError:
@@ -344,7 +339,7 @@ class RunningScan:
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
             yield self._without_estimates(first_line(error))
         else:
-            with self._measuring_counts():
+            with self._clock.measuring():
                 yield from self._chunk(probes, changes, stride)
             self._errors = self._uncertainty.likely_errors()
 

@@ -33,6 +33,8 @@ class ScanUpdate:
         All so far.
     estimating : float
         Seconds of these that a first map of estimates took.
+    expected : float or None
+        Seconds that the rest will take, where it is other work than what was done so far; None where it is not.
     """
 
     cells: NDArray[np.intp]
@@ -43,10 +45,13 @@ class ScanUpdate:
     seconds: float
     result: HDMResult
     estimating: float = 0.0
+    expected: float | None = None
 
     @property
     def seconds_left(self) -> float:
-        """Time that the rest will take at the pace so far; infinite before there is a pace."""
+        """Time that the rest will take, mostly at the pace so far; infinite before there is a pace."""
         if not self.done:
             return float("inf")
+        if self.expected is not None:
+            return self.expected
         return (self.seconds - self.estimating) * (self.total - self.done) / self.done

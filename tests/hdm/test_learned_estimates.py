@@ -113,9 +113,10 @@ def test_the_coarse_grid_is_estimated_again(normed):
     assert (shown[0] != shown[-1])[both].any()
 
 
-@pytest.mark.parametrize(("quick", "tolerance"), [(1.0, 0.001), (1e9, 0.01)])
-def test_first_maps_that_stay_quick_follow_smaller_changes(normed, monkeypatch, quick, tolerance):
+@pytest.mark.parametrize(("quick", "slow", "tolerance"), [(1.0, 0.0, 0.001), (1e9, 0.0, 0.01), (1e9, 1e9, 0.03)])
+def test_first_maps_follow_changes_as_far_as_their_time_allows(normed, monkeypatch, quick, slow, tolerance):
     monkeypatch.setattr("hdm_widgets.hdm.plan._QUICK_FACTOR", quick)
+    monkeypatch.setattr("hdm_widgets.hdm.plan._SLOW_FACTOR", slow)
     updates = explainer_for().stream(*normed)
     said = next(update.result.approximation for update in updates if update.result.approximation is not None)
     updates.close()
