@@ -206,6 +206,9 @@ describe("a view of the explorer", () => {
     await rest();
     expect(stripes()).not.toBeNull();
     expect(legend()).toBe("Hatched: not measured, but estimated");
+    model.set("_map", { ...(model.get("_map") as object), certain: true });
+    await rest();
+    expect(legend()).toBe("Hatched: estimated, and not certain");
     model.set("layers", ["picture", "truth"]);
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);

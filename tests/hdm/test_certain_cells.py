@@ -157,7 +157,9 @@ def test_certain_cells_are_kept_and_drawn_as_measured_ones(clear, tmp_path):
     assert loaded.approximation == result.approximation
     # The distances of the same masks in another measure may be others.
     assert result.measure("hausdorff95").certain is None
-    told = np.unpackbits(np.frombuffer(map_message(last)["measured"], np.uint8))[: result.values.size]
+    message = map_message(last)
+    assert message["certain"]
+    told = np.unpackbits(np.frombuffer(message["measured"], np.uint8))[: result.values.size]
     np.testing.assert_array_equal(told.reshape(result.values.shape), ~result.estimated | result.certain)
 
 

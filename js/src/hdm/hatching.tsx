@@ -3,6 +3,7 @@ import { useComputed } from "@preact/signals";
 import { count, distance } from "../shared/format";
 import { areas, discs, type Grid } from "../shared/geometry";
 import { useId } from "../shared/unique";
+import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
 /** In pixels of the screen: the stage's usual width, and from one stripe to the next along it. */
@@ -89,10 +90,11 @@ export function HatchingLegend({ view }: { view: ViewState }) {
   const { traits } = view.python;
   if (!view.map.value?.estimated || !traits.layers.value.includes("map")) return null;
   const yet = traits.status.value === "running" ? " yet" : "";
+  const { certain } = traits._map.value as Partial<MapMessage>;
   return (
     <p class="hdm-note hdm-hatched">
       <i class="hdm-hatching" aria-hidden="true" />
-      Hatched: not measured{yet}, but estimated
+      Hatched: {certain ? "estimated, and not certain" : `not measured${yet}, but estimated`}
     </p>
   );
 }

@@ -64,6 +64,8 @@ export interface MapMessage {
   disc: ArrayMessage;
   /** How the scan is computed, in words; may be empty. */
   plan: string;
+  /** Whether some estimates are certain: these are not hatched. */
+  certain: boolean;
   /** What was understood of the model's output, in words; may be empty. */
   reading: string;
   /** How far apart a random model's masks are without any disc; null for any other model. */
