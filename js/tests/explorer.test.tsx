@@ -208,7 +208,7 @@ describe("a view of the explorer", () => {
     expect(legend()).toBe("Hatched: not measured, but estimated");
     model.set("_map", { ...(model.get("_map") as object), certain: true });
     await rest();
-    expect(legend()).toBe("Hatched: estimated, and not certain");
+    expect(legend()).toBe("Hatched: estimated, not certain");
     model.set("layers", ["picture", "truth"]);
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);

@@ -56,7 +56,7 @@ export function ColorBar({ view }: { view: ViewState }) {
         )}
         {!Number.isNaN(value) && !constant && <i style={{ left: `${100 * fraction(value, span)}%` }} />}
       </div>
-      <div class="hdm-ticks" aria-hidden="true">
+      <div class="hdm-ticks" aria-hidden>
         {marks.map((mark, index) => (
           <span key={mark} style={{ left: `${100 * fraction(mark, span)}%` }}>
             {tick(mark, digits)}

@@ -165,7 +165,7 @@ function SmallMap({ view, map, span }: Props & { map: MapMessage; span: Range | 
     putPixels(canvas.current, colorize(painted, span, view.table.value, traits.opacity.value), size);
   });
   return (
-    <span class="hdm-thumb" aria-hidden="true" style={{ aspectRatio: `${width} / ${height}` }}>
+    <span class="hdm-thumb" aria-hidden style={{ aspectRatio: `${width} / ${height}` }}>
       {url && <img class="hdm-layer" src={url} alt="" />}
       <canvas ref={canvas} class="hdm-layer" />
     </span>

@@ -40,7 +40,7 @@ function Hatched({ view, cells, kind }: HatchedProps) {
   const { height, width } = map.grid;
   return (
     <>
-      <svg class="hdm-layer" aria-hidden="true">
+      <svg class="hdm-layer" aria-hidden>
         <clipPath id={id} clipPathUnits="objectBoundingBox">
           <path d={shape.value} transform={`scale(${1 / width} ${1 / height})`} />
         </clipPath>
@@ -93,8 +93,8 @@ export function HatchingLegend({ view }: { view: ViewState }) {
   const { certain } = traits._map.value as Partial<MapMessage>;
   return (
     <p class="hdm-note hdm-hatched">
-      <i class="hdm-hatching" aria-hidden="true" />
-      Hatched: {certain ? "estimated, and not certain" : `not measured${yet}, but estimated`}
+      <i class="hdm-hatching" aria-hidden />
+      Hatched: {certain ? "estimated, not certain" : `not measured${yet}, but estimated`}
     </p>
   );
 }
@@ -124,7 +124,7 @@ export function ChanceLegend({ view }: Props) {
   const most = distance(chance.floor, traits._about.value);
   return (
     <p class="hdm-note hdm-hatched">
-      <i class="hdm-hatching hdm-chance" aria-hidden="true" />
+      <i class="hdm-hatching hdm-chance" aria-hidden />
       <span>
         {count(measured - hatched)} of {count(measured)} discs matter beyond chance; hatched ones do not
         {chance.floor > 0 && `: chance explains changes of up to ${most}`}

@@ -255,7 +255,7 @@ function Pair({
   const [from, to] = pair.map(([row, col]) => ({ x: col + 0.5, y: row + 0.5 }));
   const dot = Math.max(height, width) / 60;
   return (
-    <svg class="hdm-lines" viewBox={`${left} ${top} ${width} ${height}`} aria-hidden="true">
+    <svg class="hdm-lines" viewBox={`${left} ${top} ${width} ${height}`} aria-hidden>
       <line class="hdm-pair-halo" x1={from.x} y1={from.y} x2={to.x} y2={to.y} />
       <line class="hdm-pair" x1={from.x} y1={from.y} x2={to.x} y2={to.y} />
       <circle class="hdm-end" cx={from.x} cy={from.y} r={dot} />

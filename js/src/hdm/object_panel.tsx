@@ -143,9 +143,9 @@ function Numbered({ view, panel }: Props & { panel: Message }) {
     { of: on, kind: "changed", objects: by === on ? [] : tools.objectsAt(on, changed) },
   ]).value;
   return (
-    <div class="hdm-numbered hdm-thumb" aria-hidden="true" style={{ aspectRatio: `${width} / ${height}` }}>
+    <div class="hdm-numbered hdm-thumb" aria-hidden style={{ aspectRatio: `${width} / ${height}` }}>
       {url && <img class="hdm-layer" src={url} alt="" />}
-      <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
+      <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden>
         {kinds.flatMap(({ of, objects }) =>
           objects.map(({ path }) => (
             <Outline key={path} path={path} kind={of === "prediction" ? "prediction" : "truth"} />

@@ -165,7 +165,7 @@ export function Stage({ view, helpId, name = "" }: Props) {
       {shown.has("map") && <Hatching view={view} />}
       {shown.has("map") && <ChanceHatching view={view} />}
       <IgnoredLayer view={view} />
-      <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
+      <svg class="hdm-lines" viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="none" aria-hidden>
         {shown.has("map") && <SignificantOutlines view={view} />}
         {shown.has("prediction") && (
           <Outline
@@ -410,7 +410,7 @@ function Tip({ view, cell, zoom }: { view: ViewState; cell: Cell; zoom?: Signal<
         [leftHalf ? "left" : "right"]: `${(100 * (leftHalf ? edge : width - edge)) / width}%`,
         top: `clamp(1.5em, ${(100 * y) / height}%, 100% - 1.5em)`,
       }}
-      aria-hidden="true"
+      aria-hidden
     >
       {value && <b>{value}</b>}
       {value && note && " · "}

@@ -134,7 +134,7 @@ function Row({ row, thumbnails, disabled, chosen, onChoose }: RowProps) {
       <td>{count(row.size)}</td>
       <td>
         {score(row.mean)}
-        <span class="hdm-meter" aria-hidden="true">
+        <span class="hdm-meter" aria-hidden>
           <i style={{ width: `${100 * (number(row.mean) || 0)}%` }} />
         </span>
       </td>

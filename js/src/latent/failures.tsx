@@ -113,7 +113,7 @@ function Row({ row, most, disabled, chosen, onChoose }: RowProps) {
       <td>
         {number(row.harm).toFixed(1)}
         <Interval low={number(row.harmLow).toFixed(1)} high={number(row.harmHigh).toFixed(1)} />
-        <span class="hdm-meter hdm-harm" aria-hidden="true">
+        <span class="hdm-meter hdm-harm" aria-hidden>
           <i style={{ width: `${(100 * number(row.harm)) / (most || 1)}%` }} />
         </span>
       </td>

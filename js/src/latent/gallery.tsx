@@ -182,7 +182,7 @@ function Nothing({ python, empty, gone, compared }: NothingProps) {
   return (
     <div class="hdm-nothing">
       {awaited && <NewAwaited python={python} awaited={awaited} />}
-      <svg viewBox="0 0 64 48" width="64" height="48" aria-hidden="true">
+      <svg viewBox="0 0 64 48" width="64" height="48" aria-hidden>
         <path d="M12 30C4 14 24 4 38 8s22 18 12 27-30 9-38-5Z" fill="none" stroke-dasharray="4 4" />
         <circle cx="24" cy="22" r="2.5" />
         <circle cx="34" cy="28" r="2.5" />
@@ -253,7 +253,7 @@ function NewAwaited({ python, awaited }: { python: Python<GalleryTraits>; awaite
   const [error, replied] = useRequestErrors();
   return (
     <div class="hdm-awaited" role="status">
-      <svg viewBox="0 0 64 36" width="64" height="36" aria-hidden="true">
+      <svg viewBox="0 0 64 36" width="64" height="36" aria-hidden>
         {["M11 10l8 8-8 8-8-8Z", "M32 7l11 11-11 11-11-11Z", "M53 10l8 8-8 8-8-8Z"].map((diamond) => (
           <path key={diamond} d={diamond} fill="none" stroke-dasharray="3 3" />
         ))}

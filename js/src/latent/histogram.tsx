@@ -33,7 +33,7 @@ export function Histogram({ column }: { column: ComparedColumn }) {
         <path class="hdm-of-map" d={`${steps(column.map, most)}Z`} />
         <path class="hdm-of-new" d={steps(column.new, most)} />
       </svg>
-      <div class="hdm-histogram-ends" aria-hidden="true">
+      <div class="hdm-histogram-ends" aria-hidden>
         <span>{short(number(column.low))}</span>
         <span>{short(number(column.high))}</span>
       </div>

@@ -21,7 +21,7 @@ export function Legend({ python }: { python: Python<LegendTraits> }) {
       {legend.value.kind === "search" && <Search legend={legend.value as Categories} python={python} />}
       {behind.colors && background.value !== "none" && (
         <div class="hdm-legend-row">
-          <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden="true" />
+          <span class="hdm-swatch" style={{ background: gradient(behind.colors) }} aria-hidden />
           <span class="hdm-note">
             Background: IoU by place
             {behind.learnedFrom != null && <>, learned from {count(behind.learnedFrom)} items</>}
@@ -71,7 +71,7 @@ function DensityNote({ density, total }: { density: Density; total: number }) {
           {seen}. A pixel has the mean color of its items. Opacity:
           <span class="hdm-scale">
             <span class="hdm-number">1</span>
-            <span class="hdm-ramp hdm-short hdm-density-ramp" aria-hidden="true" />
+            <span class="hdm-ramp hdm-short hdm-density-ramp" aria-hidden />
             <span class="hdm-number">{named("most")}</span>
           </span>
           items, on a logarithmic scale. Zoom in to see points.
@@ -98,18 +98,14 @@ function NewRow({
     <>
       <div class="hdm-legend-row">
         <span class="hdm-note">
-          <i class="hdm-diamond" aria-hidden="true" />
+          <i class="hdm-diamond" aria-hidden />
           {count(items.count)} new {items.count === 1 ? "item" : "items"}, by expected IoU
           {!withScale && ", on the same scale"}
         </span>
         {withScale && (
           <span class="hdm-scale">
             <span class="hdm-number">0</span>
-            <span
-              class="hdm-ramp hdm-short"
-              style={{ background: gradient(items.colors) }}
-              aria-hidden="true"
-            />
+            <span class="hdm-ramp hdm-short" style={{ background: gradient(items.colors) }} aria-hidden />
             <span class="hdm-number">1</span>
           </span>
         )}
@@ -142,7 +138,7 @@ function ScaleBar({ scale, gone }: { scale: Scale; gone: boolean }) {
       <Title text={scale.title} />
       <span class={`hdm-scale ${scale.dates ? "hdm-dates" : ""}`}>
         <span class="hdm-number">{scale.ends?.[0] ?? scale.dates?.low ?? text(scale.low)}</span>
-        <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden="true">
+        <span class="hdm-ramp" style={{ background: gradient(scale.colors) }} aria-hidden>
           {ticks.map(({ at, label }) => (
             <span class="hdm-tick" key={label} style={{ left: `${100 * at}%` }}>
               {label}

@@ -29,7 +29,7 @@ export function Marks({ python }: { python: Python<GalleryTraits> }) {
   return (
     <section class="hdm-marks" aria-label="Marked truths">
       <span class="hdm-marks-count" role="status">
-        <i aria-hidden="true">✕</i> {count(marked)} {marked === 1 ? "truth" : "truths"} marked as wrong
+        <i aria-hidden>✕</i> {count(marked)} {marked === 1 ? "truth" : "truths"} marked as wrong
       </span>
       <Button
         title="Make the marked items a selection"

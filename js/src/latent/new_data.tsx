@@ -115,11 +115,11 @@ function Found({ findings }: { findings: Findings }) {
         />
         <p class="hdm-note hdm-findings-key">
           <span>
-            <span class="hdm-range-mark" aria-hidden="true" /> mean of the map {score(findings.mapMean)}
+            <span class="hdm-range-mark" aria-hidden /> mean of the map {score(findings.mapMean)}
           </span>
           {measured && (
             <span>
-              <span class="hdm-range-ring" aria-hidden="true" /> measured
+              <span class="hdm-range-ring" aria-hidden /> measured
             </span>
           )}
         </p>
@@ -145,7 +145,7 @@ function Found({ findings }: { findings: Findings }) {
             {findings.columns.some((column) => column.moved)
               ? "What moved most"
               : "Activations and confidences"}
-            <span class="hdm-note hdm-sets" aria-hidden="true">
+            <span class="hdm-note hdm-sets" aria-hidden>
               <i class="hdm-of-map" /> map <i class="hdm-of-new" /> new
             </span>
           </h3>

@@ -14,7 +14,7 @@ const at = (value: number) => `${(100 * Math.min(1, Math.max(0, value))).toFixed
 
 export function RangeBar({ value, low, high, mark, measured }: Props) {
   return (
-    <span class="hdm-range" aria-hidden="true">
+    <span class="hdm-range" aria-hidden>
       {high >= low && <span class="hdm-range-band" style={{ left: at(low), right: at(1 - high) }} />}
       {mark !== undefined && !Number.isNaN(mark) && (
         <span class="hdm-range-mark" style={{ left: at(mark) }} />

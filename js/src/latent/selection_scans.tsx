@@ -224,7 +224,7 @@ function Picture({ url, about, alt, low, high, colors }: PictureProps) {
       <span class="hdm-scans-frame" style={{ aspectRatio: `${about.width} / ${about.height}` }}>
         {url && <img src={url} alt={alt} title={alt} />}
         {center && size && (
-          <svg viewBox={`0 0 ${about.width} ${about.height}`} aria-hidden="true">
+          <svg viewBox={`0 0 ${about.width} ${about.height}`} aria-hidden>
             <rect
               x={(center[0] - size[0] / 2) * about.width}
               y={(center[1] - size[1] / 2) * about.height}
@@ -303,7 +303,7 @@ function Ranking({ row, order, most, about, thumbnail, disabled, onOpen }: Ranki
           <span class="hdm-scans-value">
             {value > 0 ? `up to ${text}` : `no disc makes it ${order === "fragility" ? "worse" : "better"}`}
           </span>
-          <span class={`hdm-scans-bar hdm-scans-${order}`} aria-hidden="true">
+          <span class={`hdm-scans-bar hdm-scans-${order}`} aria-hidden>
             <i style={{ width: `${most ? (100 * finite(row[order])) / most : 0}%` }} />
           </span>
         </span>

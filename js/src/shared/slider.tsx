@@ -60,7 +60,7 @@ export function Slider({ label, unit, min, max, value, live = false, disabled, o
         onChange={(event) => released(event.currentTarget.valueAsNumber)}
       />
       {/* Screen readers have it from the slider itself. */}
-      <span class="hdm-value" aria-hidden="true">
+      <span class="hdm-value" aria-hidden>
         {count(shown)} {unit}
       </span>
     </div>
