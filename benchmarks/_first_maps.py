@@ -98,6 +98,32 @@ def first_map(name: str, size: int, offset: int, circle: int, folder: Path, *, q
     )
 
 
+def certain_estimates(name: str, size: int, offset: int, circle: int, folder: Path, *, quick: bool) -> None:
+    """How many estimates are certain, of those that are not measured whatever they are; audits count among them."""
+    torch.set_num_threads(1)
+    model = trained(name, folder, *(1, 16) if quick else ())
+    image, _ = scene(model, size)
+    for tolerance in (0.01, 0.001):
+        explainer = hdm.HausdorffDistanceMasks(size, size)
+        explainer.generate_masks(circle, offset)
+        started = time.process_time()
+        result = explainer.explain(
+            deepcopy(model), image, inference="estimate", tolerance=tolerance, keep_outputs=False, progress=False
+        )
+        seconds, said = time.process_time() - started, result.approximation
+        if said is None or result.estimated is None:
+            print(f"{name:<18} {tolerance:<6} no estimates: {result.plan}", flush=True)
+            continue
+        # Where too many audits differ, none is.
+        certain = said.certain + said.audits if said.certain else 0
+        print(
+            f"{name:<18} {tolerance:<6} {certain:>4} of {int(result.estimated.sum()) + said.audits} certain; "
+            f"{said.audits_failed} of {said.audits} audits differed; of all that were compared {said.equal:.0%} equal; "
+            f"{seconds:.0f} s",
+            flush=True,
+        )
+
+
 def ranked(shown: list[Seen], final: Seen) -> float:
     """Seconds after which the map's rank correlation with the finished one stays above 0.95."""
     since = final.seconds

@@ -10,10 +10,11 @@
 7. First maps of networks with global operations, or with windows nearly as large as the image: CPU milliseconds of one
    thread for a disc, how far the first map is from the finished one, and what it costs a scan that is finished. The
    networks are trained, for minutes each, and kept in `--weights`.
+8. How many estimates of these networks are certain.
 
-Medians of several rounds (3 and 7: one), the sides taking turns. A picture's discs are a regular sample of the grid, so
-borders count as often as they do in a scan. With `--quick`, small pictures and few rounds, to see that it runs. Part 3
-draws `benchmarks/windowed.png`.
+Medians of several rounds (3, 7 and 8: one), the sides taking turns. A picture's discs are a regular sample of the grid,
+so borders count as often as they do in a scan. With `--quick`, small pictures and few rounds, to see that it runs.
+Part 3 draws `benchmarks/windowed.png`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from _first_map_networks import NETWORKS, OUT
-from _first_maps import HEADER, first_map
+from _first_maps import HEADER, certain_estimates, first_map
 from _timing import medians
 from scan import published_loop
 from scipy import stats
@@ -264,16 +265,16 @@ def memory(name: str, size: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", type=int, default=0, help="one of the parts, 1 to 7")
-    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="of part 7")
-    parser.add_argument("--size", type=int, default=512, help="side of the images of part 7, in pixels")
-    parser.add_argument("--offset", type=int, default=32, help="of part 7")
+    parser.add_argument("--only", type=int, default=0, help="one of the parts, 1 to 8")
+    parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=NETWORKS, help="of parts 7 and 8")
+    parser.add_argument("--size", type=int, default=512, help="side of the images of parts 7 and 8, in pixels")
+    parser.add_argument("--offset", type=int, default=32, help="of parts 7 and 8")
     parser.add_argument("--weights", type=Path, default=OUT, help="where trained networks are kept")
     arguments = parser.parse_args()
     quick, rounds = arguments.quick, 1 if arguments.quick else ROUNDS
 
     def parts() -> Iterator[int]:
-        yield from [arguments.only] if arguments.only else range(1, 8)
+        yield from [arguments.only] if arguments.only else range(1, 9)
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, circle {CIRCLE}, medians of {rounds} rounds")
     rows = [("2-pool, transposed", 512), ("4-pool, bilinear", 512), ("4-pool, bilinear", 240), ("demo", 128)]
@@ -300,11 +301,12 @@ def main() -> None:
         elif part == 5:
             estimates("4-pool, bilinear", 240, 10)
             estimates("4-pool, bilinear", 512, 20)
-        elif part == 7:
-            print(HEADER)
+        elif part in (7, 8):
+            print(HEADER if part == 7 else "")
+            print_row = first_map if part == 7 else certain_estimates
             for name in arguments.networks:
                 size, offset = (64, 8) if quick else (arguments.size, arguments.offset)
-                first_map(name, size, offset, 10 if quick else CIRCLE, arguments.weights, quick=quick)
+                print_row(name, size, offset, 10 if quick else CIRCLE, arguments.weights, quick=quick)
         else:
             distances("2-pool, transposed", 512, 5)
             distances("4-pool, bilinear", 512, 16)
