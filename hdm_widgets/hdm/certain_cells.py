@@ -87,23 +87,31 @@ class CertainCells:
 
     def to_audit(self) -> NDArray[np.intp]:
         """Cells (n, 2) to measure."""
-        cells = np.argwhere(self.cells)
-        count = min(len(cells), max(_FEWEST_AUDITS, math.ceil(_AUDITED * len(cells))))
-        chosen: NDArray[np.intp] = np.random.default_rng(self._seed).permutation(cells)[:count]
+        rng = np.random.default_rng(self._seed)
+        chosen: NDArray[np.intp] = rng.permutation(np.argwhere(self.cells))[: self.audits_left]
         return chosen
 
-    def audited(self, measured: NDArray[np.bool_], differs: NDArray[np.bool_]) -> None:
-        """Count the audits: cells (rows, cols) that have been measured, and whose distance is another one."""
-        audited = self.cells & measured
-        self.audits, self.audits_failed = int(audited.sum()), int((audited & differs).sum())
+    @property
+    def audits_left(self) -> int:
+        """How many cells are still to be measured."""
+        count = int(np.count_nonzero(self.cells))
+        return 0 if self.audits else min(count, max(_FEWEST_AUDITS, math.ceil(_AUDITED * count)))
 
     def added_to(self, error: Approximation, estimated: NDArray[np.bool_]) -> Approximation:
         """The error of estimates (rows, cols) with what is known of those that are certain."""
         certain = int(np.count_nonzero(self.cells & estimated))
         return replace(error, certain=certain, audits=self.audits, audits_failed=self.audits_failed)
 
-    def conclude(self) -> None:
-        """No cell is certain where more audits have failed than chance would have it."""
+    def conclude(
+        self, measured: NDArray[np.bool_], values: NDArray[np.float64], estimates: NDArray[np.float64]
+    ) -> None:
+        """Count the audits: cells that have been measured, with their values and what was estimated, (rows, cols).
+
+        No cell is certain where more of them differ than chance would have it.
+        """
+        audited = self.cells & measured
+        differs = ~np.isclose(values, estimates, rtol=1e-12, atol=0, equal_nan=True)
+        self.audits, self.audits_failed = int(audited.sum()), int((audited & differs).sum())
         if not is_chance(self.audits_failed, self.audits):
             self.cells[:] = False
 

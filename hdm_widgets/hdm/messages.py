@@ -107,16 +107,16 @@ def map_message(update: ScanUpdate) -> dict[str, Any]:
         # The pace at which cells will be measured, as far as that is known from their estimates.
         seconds *= result.plan.estimate_factor or 1
     measured = result.measured if result.estimated is None else result.measured & ~result.estimated
-    certain = np.zeros_like(measured) if result.certain is None else result.certain
+    certain = np.zeros_like(result.measured) if result.certain is None else result.certain
     return {
         # As float64, so that the browser paints the discs in the order in which `HDMResult.circle_map` does.
         "values": np.where(awaited, filled(result.values, result.measured), result.values),
-        "measured": bits(measured | certain),
+        "measured": bits(measured),
         "valued": bits(result.measured),
+        "certain": bits(certain),
         "drawn": bits(result.measured | awaited),
         "one_empty": bits(_one_empty(result)),
         "disc": _disc_rows(result.grid),
-        "certain": bool(certain.any()),
         "plan": ". ".join(str(part) for part in (result.plan, result.estimates) if part),
         "reading": "" if result.reading is None else str(result.reading),
         "noise": None if result.noise is None else {"distance": result.noise.distance, "pixels": result.noise.pixels},

@@ -88,8 +88,10 @@ class HDMResult(ResultFiles, AskedMasks):
         `inference="estimate"`. They count as measured otherwise. None in a loaded result where none is.
     certain : numpy.ndarray, bool (rows, cols), or None
         Estimated cells whose distance is the one that the model gives, with a confidence of 0.999 and as far as audits
-        tell: with `inference="estimate"`, those in which no pixel that may flip changes the distance. None where none
-        can be: in exact scans, in another measure (`measure`), and in a loaded result without any.
+        tell: with `inference="estimate"`, those in which no pixel that may flip changes the distance; their masks may
+        differ. None of them is where that cannot be told: with a measure of your own, with `empty="raise"`, and on
+        images of more than six million pixels. None in exact scans, in another measure (`measure`), and in a loaded
+        result without any.
 
     Notes
     -----

@@ -186,7 +186,8 @@ class RunningScan:
         distances = self._values[cells[:, 0], cells[:, 1]]
         left = None
         if self._ends_with_estimates:
-            left = self.inference.seconds_for(total - done, int(np.count_nonzero(self._coarse & self._estimated)))
+            measurements = int(np.count_nonzero(self._coarse & self._estimated)) + self._certain.audits_left
+            left = self.inference.seconds_for(total - done, measurements)
         clock = self._clock
         return ScanUpdate(
             cells, distances, done, total, stride, clock.seconds, self._result(), clock.estimating, left
@@ -230,6 +231,7 @@ class RunningScan:
                 yield from self._estimate(stages[1:])
             if self._ends_with_estimates:
                 yield from self._audit()
+            if self._ends_with_estimates:
                 return
         elif self.inference.estimator is not None:
             with self._clock.mapping():
@@ -251,8 +253,9 @@ class RunningScan:
         """Estimate all cells; or the first stage alone, where that turns out to be slow."""
         inference, more = self.inference, len(stages) > 1
         yield from self._estimate(stages[:1])
-        if inference.first_map_is_slow and inference.windowed and more:
-            # Windows may take longer than they are planned to: some are measured now.
+        on_cpu = self._prepared.segmenter.run_device.type == "cpu"
+        if inference.first_map_is_slow and inference.windowed and more and on_cpu:
+            # Windows may take longer than they are planned to: some are measured now. On a GPU, two tell nothing.
             yield from self._probe(*stages[0])
         if inference.estimator is not None and not inference.first_map_is_slow and more:
             yield from self._learn(stages)
@@ -300,15 +303,17 @@ class RunningScan:
             return
         try:
             with self._clock.measuring():
-                for outputs in self.inference.learn(chosen, changes, items):
+                for outputs in self.inference.learn(changes, items):
                     yield self._recorded(outputs, chosen, changes, same, stride)
-        except WindowsDifferError:
-            raise
         except Exception as error:  # noqa: BLE001 - every cell is measured then, and the plan says why
             yield self._without_estimates(first_line(error))
         else:
             if self.inference.learned:
                 self._learned[tuple(chosen[items].T)] = True
+                # Those were the errors of other estimates.
+                self._uncertainty.forget()
+                self._known &= self._estimated
+                self._errors = None
                 yield from self._estimate(stages[:1])
 
     def _audit(self) -> Iterator[ScanUpdate]:
@@ -319,9 +324,7 @@ class RunningScan:
         for start in range(0, len(cells), self._chunk_size):
             chunk = cells[start : start + self._chunk_size]
             yield from self._chunk(chunk, self._prepared.occluder.changes(chunk), 1)
-        differs = (self._values != self._estimates) & ~(np.isnan(self._values) & np.isnan(self._estimates))
-        self._certain.audited(~self._estimated, differs)
-        self._certain.conclude()
+        self._certain.conclude(~self._estimated, self._values, self._estimates)
         yield self._update(_NO_CELLS, 1)
 
     def _probe(self, stride: int, cells: NDArray[np.intp]) -> Iterator[ScanUpdate]:

@@ -57,15 +57,19 @@ class Uncertainty:
         self._segmenter, self._measure, self._grid = segmenter, measure, grid
         # A user's function may be slow, and class numbers are near no other class.
         self.possible = isinstance(measure, (MaskMeasure, ClassMeasure)) and segmenter.reading.form != "class numbers"
+        self.forget()
+        self._bounds = np.full((2, *grid.shape), np.nan)
+        self._bounded = np.zeros(grid.shape, dtype=bool)
+
+    # -- errors -------------------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Nothing is known of errors."""
         self._expected: dict[bytes, _Expected] = {}
         # Errors along outlines, by zone, and the largest of each compared cell in each zone.
         self._outlines: list[list[Tensor]] = [[] for _ in range(len(_ZONES) + 1)]
         self._largest: list[NDArray[np.float64]] = []
         self._rounding = 0.0
-        self._bounds = np.full((2, *grid.shape), np.nan)
-        self._bounded = np.zeros(grid.shape, dtype=bool)
-
-    # -- errors -------------------------------------------------------------------------------------
 
     def expect(self, key: bytes, estimate: Tensor) -> None:
         """Keep an estimated output (1, classes, H, W) until its image is measured."""
@@ -104,25 +108,24 @@ class Uncertainty:
     def largest_errors(self, confidence: float = CONFIDENCE) -> Errors | None:
         """What no pixel of another cell is off by more than, with this confidence; None where too little is known.
 
-        The logarithms of the largest errors in a zone are taken to be normal. Each cell is told by that zone in which
-        it is the most unusual, and the bound is where a prediction limit for one more cell lies. It is infinite in
-        zones of which too few cells tell.
+        The logarithms of the largest errors in a zone are taken to be normal, and the bound is the prediction limit for
+        one more cell; each zone has its share of the chance that a limit is missed. It is infinite in zones of which
+        too few cells tell.
         """
         from scipy.special import stdtrit  # here, as it takes time to load
 
-        count = len(self._largest)
-        if count < _FEWEST:
+        if not self._largest:
             return None
         logs = np.log(np.maximum(self._largest, self._rounding))
-        known = np.flatnonzero((~np.isnan(logs)).sum(0) >= _FEWEST)
-        if not len(known):
+        known = [zone for zone in range(logs.shape[1]) if np.count_nonzero(~np.isnan(logs[:, zone])) >= _FEWEST]
+        if not known:
             return None
-        logs = logs[:, known]
-        mean, spread = np.nanmean(logs, 0), np.maximum(np.nanstd(logs, 0, ddof=1), _LEAST_SPREAD)
-        unusual = np.nanmax((logs - mean) / spread, 1)
-        quantile = float(stdtrit(count - 1, confidence)) * math.sqrt(1 + 1 / count)
-        errors = np.full(len(_ZONES) + 1, np.inf)
-        errors[known] = np.exp(mean + (unusual.mean() + quantile * unusual.std(ddof=1)) * spread)
+        errors = np.full(logs.shape[1], np.inf)
+        for zone in known:
+            each = logs[~np.isnan(logs[:, zone]), zone]
+            spread = max(float(each.std(ddof=1)), _LEAST_SPREAD)
+            quantile = float(stdtrit(len(each) - 1, 1 - (1 - confidence) / len(known)))
+            errors[zone] = math.exp(each.mean() + quantile * math.sqrt(1 + 1 / len(each)) * spread)
         return errors
 
     # -- bounds -------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ class ScanUpdate:
     done, total : int
         Cells measured so far and to be measured in all.
     stride : int
-        Of the stage in progress: when it is finished, every `stride`-th row and column is measured. The last
-        stage has stride 1 and goes first where estimates are uncertain and neighboring cells differ.
+        Of the stage in progress: when it is finished, every `stride`-th row and column is measured, or estimated. The
+        last stage has stride 1 and goes first where estimates are uncertain and neighboring cells differ.
     seconds : float
         Since the scan began.
     result : HDMResult

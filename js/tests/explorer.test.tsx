@@ -206,9 +206,6 @@ describe("a view of the explorer", () => {
     await rest();
     expect(stripes()).not.toBeNull();
     expect(legend()).toBe("Hatched: not measured, but estimated");
-    model.set("_map", { ...(model.get("_map") as object), certain: true });
-    await rest();
-    expect(legend()).toBe("Hatched: estimated, not certain");
     model.set("layers", ["picture", "truth"]);
     await rest();
     expect([stripes(), legend()]).toEqual([null, null]);
@@ -235,6 +232,30 @@ describe("a view of the explorer", () => {
     expect([...map.filled]).toEqual([1, 2, 3, Number.NaN]);
     expect([...map.measured]).toEqual([1, 0, 0, 0]);
     expect([...(map.estimated ?? [])]).toEqual([0, 1, 1, 0]);
+  });
+
+  it("does not hatch what is estimated and certain, and says so", async () => {
+    const model = new FakeModel(state());
+    const { el, stop } = show(model);
+    const path = () => el.querySelector("clipPath path")?.getAttribute("d") ?? null;
+    const legend = () => el.querySelector(".hdm-hatched")?.textContent ?? null;
+    const map = model.state._map as object;
+    const cells = {
+      values: doublesMessage(0, 1, 3, 40),
+      measured: bits(0b10000000),
+      valued: bits(0b11110000),
+    };
+    // The last cell is not certain, the two before it are.
+    model.set("_map", { ...map, ...cells, certain: bits(0b01100000), done: 4 });
+    await rest();
+    expect(path()).toBe("M8.5 8.5H16V16H8.5Z");
+    expect(legend()).toBe("Hatched: estimated, not certain");
+    // Their values are shown as estimates all the same.
+    expect(shownMap(model.state._map as MapMessage, { height: 16, width: 16 }).estimated?.[1]).toBe(2);
+    model.set("_map", { ...map, ...cells, certain: bits(0b01110000), done: 4 });
+    await rest();
+    expect([path(), legend()]).toEqual([null, null]);
+    stop();
   });
 
   it("tells a place that is never drawn from one that is not measured yet, and from a value that is not defined", async () => {
@@ -672,9 +693,7 @@ describe("the inspector", () => {
     model.state._ignored = bits(...new Array(2).fill(0xff), ...new Array(30).fill(0));
     const { el, stop } = show(model);
     await rest();
-    expect(el.textContent).toContain(
-      "Striped: 6 % of the image does not count, neither in distances nor in IoU",
-    );
+    expect(el.textContent).toContain("Striped: 6 % of the image counts neither in distances nor in IoU");
     const painted = (label: string) =>
       put()
         .filter(({ canvas }) => canvas.getAttribute("aria-label")?.startsWith(label))

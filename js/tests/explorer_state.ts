@@ -72,6 +72,7 @@ export function explorerState(): Record<string, unknown> {
       measured: bits(0b11100000),
       valued: bits(0b11100000),
       drawn: bits(0b11110000),
+      certain: bits(0),
       oneEmpty: bits(0),
       disc: { view: new DataView(Int32Array.from(SQUARE).buffer), dtype: "int32", shape: [9, 2] },
       plan: "",

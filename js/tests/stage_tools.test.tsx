@@ -182,7 +182,7 @@ describe("an object", () => {
         _ignored: c < d ? packed([c, 0, d, 16]) : bits(),
       });
       expect(el.textContent).toContain(
-        `Striped: ${percent} % of the image does not count, neither in distances nor in IoU${why}`,
+        `Striped: ${percent} % of the image counts neither in distances nor in IoU${why}`,
       );
       expect(el.querySelector("[aria-label='Pixels that do not count']")).not.toBeNull();
       // Other objects can be chosen all the same.

@@ -148,7 +148,7 @@ def test_a_scan_that_ends_exactly_names_none(clear):
     assert explainer_for().explain(*clear, **QUIET).certain is None
 
 
-def test_certain_cells_are_kept_and_drawn_as_measured_ones(clear, tmp_path):
+def test_certain_cells_are_kept_and_told(clear, tmp_path):
     *_, last = explainer_for().stream(*clear, inference="estimate")
     result = last.result
     result.save(tmp_path / "result.npz")
@@ -158,9 +158,9 @@ def test_certain_cells_are_kept_and_drawn_as_measured_ones(clear, tmp_path):
     # The distances of the same masks in another measure may be others.
     assert result.measure("hausdorff95").certain is None
     message = map_message(last)
-    assert message["certain"]
-    told = np.unpackbits(np.frombuffer(message["measured"], np.uint8))[: result.values.size]
-    np.testing.assert_array_equal(told.reshape(result.values.shape), ~result.estimated | result.certain)
+    for name, expected in (("measured", ~result.estimated), ("certain", result.certain)):
+        told = np.unpackbits(np.frombuffer(message[name], np.uint8))[: result.values.size]
+        np.testing.assert_array_equal(told.reshape(result.values.shape), expected)
 
 
 @pytest.mark.parametrize(("certain", "audits", "failed", "said"), [
@@ -209,21 +209,27 @@ def test_the_bound_is_a_prediction_limit_in_each_zone():
     # The disc has the first two rows and columns.
     found = uncertainty_of(errors, Grid(20, 20, 1, 20)).largest_errors(0.99)
     logs = np.log(np.stack([part.max((1, 2)) for part in np.split(errors, [2, 10, 18], axis=2)], axis=1))
-    mean, deviation = logs.mean(0), logs.std(0, ddof=1)
-    unusual = ((logs - mean) / deviation).max(1)
-    limit = unusual.mean() + stats.t.ppf(0.99, 11) * unusual.std(ddof=1) * np.sqrt(1 + 1 / 12)
-    np.testing.assert_allclose(found[:4], np.exp(mean + limit * deviation), rtol=1e-5)
+    # Each of four zones has its part of the hundredth.
+    limit = logs.mean(0) + stats.t.ppf(1 - 0.01 / 4, 11) * np.sqrt(1 + 1 / 12) * logs.std(0, ddof=1)
+    np.testing.assert_allclose(found[:4], np.exp(limit), rtol=1e-5)
     assert np.isinf(found[4:]).all()
 
 
-def test_one_more_cell_is_within_the_bound_as_often_as_stated():
+@pytest.mark.parametrize("zones", [1, 3])
+def test_one_more_cell_is_within_the_bound_as_often_as_stated(zones):
+    """In zones that have nothing to do with each other, the chances to miss a limit add up."""
     rng = np.random.default_rng(5)
-    grid = Grid(2, 2, 2, 2)
+    # Two columns in the disc's box, and as many in each of the next two zones as it takes.
+    columns = {1: [2], 3: [2, 8, 8]}[zones]
+    side = sum(columns)
+    grid = Grid(side, side, 1, side)
     within = []
     for _ in range(300):
-        scales = rng.lognormal(-2, 0.7, 17)
-        uncertainty = uncertainty_of(np.full((16, 2, 2), scales[:16, None, None]), grid)
-        within.append(scales[16] <= uncertainty.largest_errors(0.9)[0])
+        scales = rng.lognormal(-2, 0.7, (17, zones))
+        errors = np.zeros((16, side, side))
+        errors[:, :2] = np.repeat(scales[:16], columns, axis=1)[:, None]
+        limits = uncertainty_of(errors, grid).largest_errors(0.9)
+        within.append((scales[16] <= limits[:zones]).all())
     # 270 of 300, give or take three standard deviations of that number.
     assert 254 <= sum(within) <= 286
 

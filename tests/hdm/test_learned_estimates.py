@@ -117,6 +117,7 @@ def test_the_coarse_grid_is_estimated_again(normed):
 def test_first_maps_follow_changes_as_far_as_their_time_allows(normed, monkeypatch, quick, slow, tolerance):
     monkeypatch.setattr("hdm_widgets.hdm.plan._QUICK_FACTOR", quick)
     monkeypatch.setattr("hdm_widgets.hdm.plan._SLOW_FACTOR", slow)
+    monkeypatch.setattr("hdm_widgets.hdm.plan._WORTH_COARSER", 0.0)
     updates = explainer_for().stream(*normed)
     said = next(update.result.approximation for update in updates if update.result.approximation is not None)
     updates.close()

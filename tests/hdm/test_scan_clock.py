@@ -76,10 +76,12 @@ def test_the_time_left_of_a_scan_that_ends_with_estimates(monkeypatch):
     assert updates[0].seconds_left == float("inf")
     coarse = len(updates[-1].result.grid.stages()[0][1])
     told = []
-    for update in itertools.islice(updates, 1, None):
-        estimated = int(update.result.estimated.sum())
-        to_measure = estimated if update.done <= coarse else 0
+    for update in itertools.takewhile(lambda update: update.done < 120, updates[1:]):
+        to_measure = int(update.result.estimated.sum()) if update.done <= coarse else 0
+        # Of those that are certain so far, up to eight are measured in the end.
+        audits = min(int(update.result.certain.sum()), 8)
         told.append(update.seconds_left)
-        assert told[-1] == 0.25 * (120 - update.done) + 2 * to_measure
+        assert told[-1] == 0.25 * (120 - update.done) + 2 * (to_measure + audits)
     assert max(told) > 30
-    assert told[-1] == 0
+    assert updates[len(told) + 1].seconds_left == 2 * updates[-1].result.approximation.audits
+    assert updates[-1].seconds_left == 0

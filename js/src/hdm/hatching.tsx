@@ -3,7 +3,6 @@ import { useComputed } from "@preact/signals";
 import { count, distance } from "../shared/format";
 import { areas, discs, type Grid } from "../shared/geometry";
 import { useId } from "../shared/unique";
-import type { MapMessage } from "./python_state";
 import type { ViewState } from "./view_state";
 
 /** In pixels of the screen: the stage's usual width, and from one stripe to the next along it. */
@@ -12,7 +11,9 @@ const STEP = 9;
 
 /** Stripes over the cells that are drawn by an estimate; they are cut out of one sheet, so they go on from cell to cell. */
 export function Hatching({ view }: Props) {
-  return <Hatched view={view} cells={(view) => view.map.value?.estimated ?? null} kind="" />;
+  return (
+    <Hatched view={view} cells={(view) => view.map.value?.estimated?.map((one) => one & 1) ?? null} kind="" />
+  );
 }
 
 /** Stripes over the cells that cannot be told from chance; they fall, where those of estimates rise. */
@@ -79,7 +80,7 @@ export function IgnoredLegend({ view }: { view: ViewState }) {
   const ofObject = _nearer_to_others.value?.byteLength > 0;
   return (
     <p class="hdm-note">
-      Striped: {percent} % of the image does not count, neither in distances nor in IoU
+      Striped: {percent} % of the image counts neither in distances nor in IoU
       {ofObject && `: it is nearer to other objects${_ignored.value.byteLength ? " or ignored" : ""}`}
     </p>
   );
@@ -88,13 +89,13 @@ export function IgnoredLegend({ view }: { view: ViewState }) {
 /** What the hatching of the map means, while there is any. */
 export function HatchingLegend({ view }: { view: ViewState }) {
   const { traits } = view.python;
-  if (!view.map.value?.estimated || !traits.layers.value.includes("map")) return null;
+  const estimated = view.map.value?.estimated;
+  if (!estimated?.includes(1) || !traits.layers.value.includes("map")) return null;
   const yet = traits.status.value === "running" ? " yet" : "";
-  const { certain } = traits._map.value as Partial<MapMessage>;
   return (
     <p class="hdm-note hdm-hatched">
       <i class="hdm-hatching" aria-hidden />
-      Hatched: {certain ? "estimated, not certain" : `not measured${yet}, but estimated`}
+      Hatched: {estimated.includes(2) ? "estimated, not certain" : `not measured${yet}, but estimated`}
     </p>
   );
 }

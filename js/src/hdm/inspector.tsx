@@ -31,7 +31,7 @@ export function Inspector({ view }: { view: ViewState }) {
         <p class="hdm-note">
           {gone.value
             ? "No disc is pinned."
-            : "Click a disc, or press Enter on it, to see what the model saw there and what it predicted."}
+            : "Click a disc, or press Enter on it, to see what the model saw and predicted there."}
         </p>
       </div>
     );

@@ -54,6 +54,8 @@ export interface MapMessage {
   values: ArrayMessage;
   /** One bit per cell, as in what follows. */
   measured: DataView;
+  /** Estimates that are certain: these are not hatched. */
+  certain: DataView;
   /** What is measured or estimated by the model: what the colors range over. */
   valued: DataView;
   /** Others are outside the scan's region and have the baseline's distance. */
@@ -64,8 +66,6 @@ export interface MapMessage {
   disc: ArrayMessage;
   /** How the scan is computed, in words; may be empty. */
   plan: string;
-  /** Whether some estimates are certain: these are not hatched. */
-  certain: boolean;
   /** What was understood of the model's output, in words; may be empty. */
   reading: string;
   /** How far apart a random model's masks are without any disc; null for any other model. */

@@ -36,7 +36,7 @@ export interface ShownMap {
   /** What is drawn: measured distances, and estimates where a cell is not measured yet. */
   filled: Float64Array;
   measured: Uint8Array;
-  /** Cells that are drawn by an estimate; null if there are none. */
+  /** 1 for cells that are drawn by an estimate, 2 for those whose estimate is certain; null if there are none. */
   estimated: Uint8Array | null;
   /** Others are outside the scan's region. */
   drawn: Uint8Array;
@@ -308,10 +308,14 @@ export const discsOverlap = ({ circleSize, offset }: Grid): boolean => offset <=
 /** A message as what is drawn of it. */
 export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
   const values = doubles(shown.values);
-  const measured = unpackBits(shown.measured, values.length);
-  const drawn = unpackBits(shown.drawn, values.length);
-  const valued = unpackBits(shown.valued, values.length);
-  const estimated = drawn.map((is, cell) => (is && !measured[cell] && !Number.isNaN(values[cell]) ? 1 : 0));
+  const bits = (view: DataView) => unpackBits(view, values.length);
+  const measured = bits(shown.measured);
+  const drawn = bits(shown.drawn);
+  const valued = bits(shown.valued);
+  const certain = bits(shown.certain);
+  const estimated = drawn.map((is, cell) =>
+    is && !measured[cell] && !Number.isNaN(values[cell]) ? 1 + certain[cell] : 0,
+  );
   return {
     grid: { height, width, circleSize: shown.circleSize, offset: shown.offset },
     disc: ints(shown.disc),
@@ -319,8 +323,8 @@ export function shownMap(shown: MapMessage, { height, width }: Size): ShownMap {
     filled: values.map((value, cell) => (drawn[cell] ? value : Number.NaN)),
     measured,
     drawn,
-    estimated: estimated.includes(1) ? estimated : null,
-    oneEmpty: unpackBits(shown.oneEmpty, values.length),
+    estimated: estimated.some(Boolean) ? estimated : null,
+    oneEmpty: bits(shown.oneEmpty),
     baseline: number(shown.baseline),
     noise: shown.noise ? number(shown.noise.distance) : 0,
     stale: false,
