@@ -8,7 +8,7 @@ distance has bounds.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,7 +36,8 @@ _ROUNDING, _LEAST_SPREAD = 1e-6, 0.05
 Errors = NDArray[np.float64]
 
 
-class _Expected(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Expected:
     """The margin (H, W) of an estimate, and where its outline is."""
 
     margin: Tensor
@@ -82,8 +83,8 @@ class Uncertainty:
 
     def compare(self, key: bytes, cell: tuple[int, int], exact: Tensor) -> None:
         """Learn the errors from the output (1, classes, H, W) of an image whose estimate is kept."""
-        margin, outline = self._expected.pop(key)
-        errors = (margin - self._segmenter.margin(exact)[0].float()).abs()
+        expected = self._expected.pop(key)
+        errors = (expected.margin - self._segmenter.margin(exact)[0].float()).abs()
         if not bool(torch.isfinite(errors).all()):
             return
         zones = torch.empty_like(errors)
@@ -93,9 +94,9 @@ class Uncertainty:
             inside = zones == zone
             if bool(inside.any()):
                 largest[zone] = float(errors[inside].max())
-                found.append(errors[inside & outline].cpu())
+                found.append(errors[inside & expected.outline].cpu())
         self._largest.append(largest)
-        self._rounding = max(self._rounding, _ROUNDING * float(margin.abs().max()))
+        self._rounding = max(self._rounding, _ROUNDING * float(expected.margin.abs().max()))
 
     def likely_errors(self) -> Errors | None:
         """By how much outlines are expected to be off: 95 % of the errors along them are at most that."""

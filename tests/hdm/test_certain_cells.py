@@ -102,7 +102,7 @@ def test_certain_cells_are_right(clear, measured, distance):
 
 
 def test_more_certain_cells_have_more_audits(clear):
-    result = explainer_for(offset=2).explain(*clear, inference="estimate", **QUIET)
+    result = explainer_for(offset=3).explain(*clear, inference="estimate", **QUIET)
     certain = result.certain.sum() + result.approximation.audits
     assert result.approximation.audits == -(-certain // 100) > 8
 
@@ -224,14 +224,14 @@ def test_one_more_cell_is_within_the_bound_as_often_as_stated(zones):
     side = sum(columns)
     grid = Grid(side, side, 1, side)
     within = []
-    for _ in range(300):
+    for _ in range(120):
         scales = rng.lognormal(-2, 0.7, (17, zones))
         errors = np.zeros((16, side, side))
         errors[:, :2] = np.repeat(scales[:16], columns, axis=1)[:, None]
         limits = uncertainty_of(errors, grid).largest_errors(0.9)
         within.append((scales[16] <= limits[:zones]).all())
-    # 270 of 300, give or take three standard deviations of that number.
-    assert 254 <= sum(within) <= 286
+    # 108 of 120, give or take three standard deviations of that number.
+    assert 98 <= sum(within) <= 118
 
 
 @pytest.mark.parametrize("compared", [0, 7, 8])
