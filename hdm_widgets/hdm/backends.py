@@ -375,10 +375,10 @@ class Inference:
                     raise
                 estimator.forget()
                 return
-            if equal is None:
-                equal = is_finite(outputs.values) and self._is_models(changes, outputs)
-            if equal and is_finite(outputs.values):
-                yield outputs
+            if is_finite(outputs.values):
+                equal = self._is_models(changes, outputs) if equal is None else equal
+                if equal:
+                    yield outputs
         estimator.complete_from_these()
         # Estimates take longer from here on.
         self._estimate_seconds, self._estimates = 0.0, 0

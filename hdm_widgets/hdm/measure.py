@@ -21,7 +21,7 @@ from hdm_widgets.metrics.distance import ReferenceMask, hausdorff_distance
 from hdm_widgets.metrics.windowed_measure import WindowedMeasure
 from hdm_widgets.models.segmenter import Segmenter
 
-__all__ = ["ClassMeasure", "MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
+__all__ = ["BoundedMeasure", "ClassMeasure", "MaskMeasure", "Measure", "MeasuredOutput", "OutputMeasure"]
 
 
 class Measure(Protocol):
@@ -45,7 +45,25 @@ class Measure(Protocol):
         """Distances (n,), and what is to be kept of the windows (n, h, w)."""
 
 
-class MaskMeasure:
+class BoundedMeasure:
+    """Base of the measures of masks, whose distances have bounds where the output is not quite known."""
+
+    _segmenter: Segmenter
+    _windowed: WindowedMeasure
+
+    def bounds(self, outputs: Outputs, errors: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Bounds (2, n) of the distances of outputs of which the target's map may be off, and which are one distance.
+
+        `errors` (n, h, w) says by how much, at each pixel.
+        """
+        margin = self._segmenter.margin(outputs.values)
+        certain, possible = ((margin > errors * sign).cpu().numpy() for sign in (1, -1))
+        bounds = self._windowed.bounds(outputs.rows.tolist(), outputs.cols.tolist(), list(certain), list(possible))
+        same: NDArray[np.bool_] = (certain == possible).all((1, 2))
+        return bounds, same | (bounds[0] == bounds[1]) if self._windowed.bounds_hold else same
+
+
+class MaskMeasure(BoundedMeasure):
     """A measure of the masks after the threshold, without the pixels that the truth ignores.
 
     Parameters
@@ -79,15 +97,8 @@ class MaskMeasure:
         masks: NDArray[np.bool_] = self._segmenter.binarize(outputs.values).cpu().numpy()
         return self._windowed.distances(outputs.rows, outputs.cols, masks), masks
 
-    def bounds(self, outputs: Outputs, errors: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Bounds (2, n) of the distances of outputs of which the target's map may be off, and which are one distance.
 
-        `errors` (n, h, w) says by how much, at each pixel.
-        """
-        return _bounds(self._segmenter, self._windowed, outputs, errors)
-
-
-class ClassMeasure:
+class ClassMeasure(BoundedMeasure):
     """As `MaskMeasure` for the segmenter's target, but the classes of all pixels are kept.
 
     Parameters
@@ -136,13 +147,6 @@ class ClassMeasure:
         classes = self._classes(outputs)
         return self._windowed.distances(outputs.rows, outputs.cols, classes == self._segmenter.target), classes
 
-    def bounds(self, outputs: Outputs, errors: Tensor) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Bounds (2, n) of the distances of outputs of which the target's map may be off, and which are one distance.
-
-        `errors` (n, h, w) says by how much, at each pixel.
-        """
-        return _bounds(self._segmenter, self._windowed, outputs, errors)
-
     def _classes(self, outputs: Outputs) -> NDArray[Any]:
         classes: NDArray[Any] = self._segmenter.class_numbers(outputs.values).to(self._dtype).cpu().numpy()
         if self._valid is not None:
@@ -150,16 +154,6 @@ class ClassMeasure:
             for each, row, col in zip(classes, outputs.rows, outputs.cols, strict=True):
                 each[~self._valid[row : row + height, col : col + width]] = self.no_class
         return classes
-
-
-def _bounds(
-    segmenter: Segmenter, windowed: WindowedMeasure, outputs: Outputs, errors: Tensor
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    margin = segmenter.margin(outputs.values)
-    certain, possible = ((margin > errors * sign).cpu().numpy() for sign in (1, -1))
-    bounds = windowed.bounds(outputs.rows.tolist(), outputs.cols.tolist(), list(certain), list(possible))
-    same: NDArray[np.bool_] = (certain == possible).all((1, 2))
-    return bounds, same | (bounds[0] == bounds[1]) if windowed.bounds_hold else same
 
 
 class OutputMeasure:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hdm_widgets.hdm.approximation import CONFIDENCE
 from hdm_widgets.hdm.backends import Outputs
 from hdm_widgets.hdm.grid import Grid
-from hdm_widgets.hdm.measure import ClassMeasure, MaskMeasure, Measure
+from hdm_widgets.hdm.measure import BoundedMeasure, Measure
 from hdm_widgets.models.segmenter import Segmenter
 
 __all__ = ["Errors", "Uncertainty", "levels_of"]
@@ -57,7 +57,7 @@ class Uncertainty:
     def __init__(self, segmenter: Segmenter, measure: Measure | None, grid: Grid) -> None:
         self._segmenter, self._measure, self._grid = segmenter, measure, grid
         # A user's function may be slow, and class numbers are near no other class.
-        self.possible = isinstance(measure, (MaskMeasure, ClassMeasure)) and segmenter.reading.form != "class numbers"
+        self.possible = isinstance(measure, BoundedMeasure) and segmenter.reading.form != "class numbers"
         self.forget()
         self._bounds = np.full((2, *grid.shape), np.nan)
         self._bounded = np.zeros(grid.shape, dtype=bool)
@@ -135,7 +135,7 @@ class Uncertainty:
         self, outputs: Outputs, cells: NDArray[np.intp], errors: Errors
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Bounds (2, n) of the distances of the outputs of cells (n, 2), and which of them leave but one distance."""
-        assert isinstance(self._measure, (MaskMeasure, ClassMeasure))  # else it is not `possible`  # noqa: S101
+        assert isinstance(self._measure, BoundedMeasure)  # else it is not `possible`  # noqa: S101
         off = torch.empty_like(outputs.values[:, 0], dtype=torch.float32)
         corners = zip(outputs.rows.tolist(), outputs.cols.tolist(), strict=True)
         for inside, (row, col), corner in zip(off, cells.tolist(), corners, strict=True):

@@ -100,8 +100,8 @@ def output_not_finite(images: Tensor, index: int) -> ModelOutputError:
 
 def describe_error(error: BaseException) -> str:
     """Type and first line of an error, for use inside another message."""
-    text = str(error).strip().split("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name, text = type(error).__name__, first_line(error)
+    return name if text == name else f"{name}: {text}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -112,9 +112,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says, or its type."""
-    return str(error).split("\n")[0] or type(error).__name__
+    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def raise_with_cell(error: Exception, cell: tuple[int, int] | None) -> NoReturn:

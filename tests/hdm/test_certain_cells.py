@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from estimate_scenes import keep_estimates, normed_scene
 from scipy import stats
-from window_checks import random_image, randomized
+from window_checks import random_image
 
 import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.approximation import Approximation
-from hdm_widgets.hdm.backends import Inference, Outputs
+from hdm_widgets.hdm.backends import Outputs
 from hdm_widgets.hdm.certain_cells import is_chance
 from hdm_widgets.hdm.grid import Grid
 from hdm_widgets.hdm.measure import MaskMeasure
@@ -23,10 +24,7 @@ SIDE = 96
 
 @pytest.fixture(autouse=True)
 def estimates_stay(monkeypatch):
-    """Of so small a network estimates may take as long as what they stand for, and are given up then."""
-    monkeypatch.setattr(Inference, "estimates_are_slower", False)
-    for name in ("_WORTH_ESTIMATING_SECONDS", "_WORTH_TRACING_SECONDS"):
-        monkeypatch.setattr(f"hdm_widgets.hdm.plan.{name}", 0.0)
+    keep_estimates(monkeypatch)
 
 
 class Blocks(torch.nn.Module):
@@ -56,16 +54,7 @@ def clear():
 
 @pytest.fixture(scope="module")
 def doubtful():
-    """A network with norms whose logits are near the threshold in many places."""
-    conv, layers = torch.nn.Conv2d, []
-    for before in (1, 4, 4):
-        layers += [conv(before, 4, 3, padding=1), torch.nn.GroupNorm(1, 4), torch.nn.ReLU()]
-    model = randomized(torch.nn.Sequential(*layers, conv(4, 1, 3, padding=1)))
-    coarse = random_image(1, 8, 9)[None]
-    image = torch.nn.functional.interpolate(coarse, size=(SIDE, SIDE), mode="bicubic")[0].clamp(0.05, 1)
-    with torch.no_grad():
-        model[-1].bias -= model(image[None]).median()
-    return model, image, hw.Segmenter(model).masks(image[None])[0]
+    return normed_scene(SIDE, SIDE)
 
 
 def explainer_for(offset=6, **settings):

@@ -5,10 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
-from window_checks import random_image, randomized
+from estimate_scenes import keep_estimates, normed_scene
 
-import hdm_widgets as hw
 from hdm_widgets import hdm
 from hdm_widgets.hdm.backends import EstimatingBackend, Inference
 from hdm_widgets.windowed import TypicalActivations
@@ -19,24 +17,13 @@ LEARNED = 4
 
 @pytest.fixture(autouse=True)
 def estimates_stay(monkeypatch):
-    """Of so small a network estimates may take as long as what they stand for, and are given up then."""
-    monkeypatch.setattr(Inference, "estimates_are_slower", False)
+    keep_estimates(monkeypatch)
     monkeypatch.setattr(Inference, "first_map_is_slow", False)
-    for name in ("_WORTH_ESTIMATING_SECONDS", "_WORTH_TRACING_SECONDS"):
-        monkeypatch.setattr(f"hdm_widgets.hdm.plan.{name}", 0.0)
 
 
 @pytest.fixture(scope="module")
 def normed():
-    """A network with three norms, an image and its own mask."""
-    conv, layers = torch.nn.Conv2d, []
-    for before in (1, 4, 4):
-        layers += [conv(before, 4, 3, padding=1), torch.nn.GroupNorm(1, 4), torch.nn.ReLU()]
-    model = randomized(torch.nn.Sequential(*layers, conv(4, 1, 3, padding=1)))
-    image = F.interpolate(random_image(1, 8, 9)[None], size=(64, 72), mode="bicubic")[0].clamp(0.05, 1)
-    with torch.no_grad():
-        model[-1].bias -= model(image[None]).median()
-    return model, image, hw.Segmenter(model).masks(image[None])[0]
+    return normed_scene(64, 72)
 
 
 def explainer_for(offset=4):
