@@ -33,6 +33,12 @@ def pytest_collection():
         gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Weights and images that a test draws are the same every time, whatever tests came before it in its process."""
+    torch.manual_seed(0)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """One process has all files of browser tests: each further one would start JupyterLab, a browser and a kernel."""

@@ -31,6 +31,8 @@ def say(change=None):
 masks.observe(say, names=["circle_size", "status"])
 explorer.observe(say, names=["selected", "highlighted"])
 say()
+# A label does not hear what is said while its page makes the widgets; the explorer's views tell when they are there.
+masks.on_msg(lambda *_: label.send_state("value"))
 ipywidgets.VBox([label, selected])
 """
 

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_what_cannot_be_traced_is_tried_once(traces, kind, said):
 
 
 def _layer(model):
-    model.network.head = nn.Conv2d(4, 1, 1)
+    model.network.head = deepcopy(model.network.head)
 
 
 def _parameter(model):

@@ -1,5 +1,7 @@
 """Widgets as the browser sees them: the state that is synced, and the messages of their comms."""
 
+from contextlib import ExitStack, contextmanager
+
 import bqplot
 import numpy as np
 
@@ -48,6 +50,8 @@ class OnScreen:
         def record(msg_type, data=None, metadata=None, buffers=None, **keys):
             if data and data["method"] == "custom":
                 replies.append((data["content"], buffers))
+            else:
+                publish(msg_type, data, metadata, buffers, **keys)
 
         self._comm.publish_msg = record
         try:
@@ -64,6 +68,41 @@ class OnScreen:
 
     def _receive(self, data):
         self._comm.handle_msg({"content": {"data": data}, "buffers": []})
+
+
+def missed(widgets, work, show):
+    """What a page lacks that read these widgets' states, heard nothing while some work ran, and then showed them.
+
+    For each widget: the traits that the work has changed, and those of them that `show` does not send again.
+    """
+    before = [dict(widget.get_state()) for widget in widgets]
+    work()
+    sent = [set() for _ in widgets]
+    with ExitStack() as stack:
+        for widget, names in zip(widgets, sent, strict=True):
+            stack.enter_context(_noting(widget.comm, names))
+        show()
+    changed = [
+        {name for name, value in widget.get_state().items() if repr(decoded(value)) != repr(decoded(state[name]))}
+        for widget, state in zip(widgets, before, strict=True)
+    ]
+    return [(names, names - again) for names, again in zip(changed, sent, strict=True)]
+
+
+@contextmanager
+def _noting(comm, names):
+    """Add the names of the traits that are sent to a set."""
+    publish = comm.publish_msg
+
+    def record(msg_type, data=None, metadata=None, buffers=None, **keys):
+        if data and data["method"] == "update":
+            names.update(data["state"], (path[0] for path in data["buffer_paths"]))
+
+    comm.publish_msg = record
+    try:
+        yield
+    finally:
+        comm.publish_msg = publish
 
 
 class Map:

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from on_screen import LatentScreen, unpacked
+from on_screen import LatentScreen, missed, unpacked
 from PIL import Image
 
 import hdm_widgets as hw
@@ -124,6 +124,21 @@ def test_a_search_pauses_with_the_last_view_and_begins_anew_with_the_next(explor
     shown.toolbar.ask("view", view="c", event="removed")
     shown.toolbar.ask("view", view="d", event="shown")
     assert shown.table["busy"] == ""
+
+
+def test_a_page_that_was_deaf_when_clusters_were_found_hears_of_them(explore, bare_space, gate):
+    explorer = explore(bare_space)
+    shown = LatentScreen(explorer)
+    gate.begin()
+
+    def end():
+        gate.free()
+        assert explorer.wait(SECONDS)
+
+    table = shown.table.widget
+    ((changed, lost),) = missed([table], end, lambda: shown.toolbar.ask("view", view="a", event="shown"))
+    assert {"rows", "about", "busy"} <= changed
+    assert lost == set()
 
 
 def test_as_many_clusters_as_asked_for(explore, space):

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from on_screen import LatentScreen
+from on_screen import LatentScreen, missed
 
 from hdm_widgets import LatentSpace
 
@@ -55,6 +55,24 @@ def test_data_is_estimated_in_the_background(explore, space, held):
     expected = space.estimate(held, progress=False)
     np.testing.assert_array_equal(explorer.estimates.iou, expected.iou)
     assert sorted(shown.items) == list(range(TOTAL, TOTAL + COUNT))
+
+
+def test_a_page_that_was_deaf_when_new_data_was_estimated_hears_of_it(explore, space, held):
+    explorer = explore(space, new=held)
+    shown = LatentScreen(explorer)
+    assert held.arrived.wait(SECONDS)
+
+    def end():
+        held.open.set()
+        assert explorer.wait(SECONDS)
+
+    parts = [shown.panel, shown.gallery, shown.toolbar]
+    found = missed([part.widget for part in parts], end, lambda: shown.toolbar.ask("view", view="a", event="shown"))
+    assert [lost for _, lost in found] == [set()] * 3
+    panel, gallery, toolbar = (changed for changed, _ in found)
+    assert panel == {"state", "done", "findings"}
+    assert {"new_status", "new_count", "source"} <= gallery
+    assert "has_new" in toolbar
 
 
 @pytest.mark.parametrize("form", [lambda data: data.images, lambda data: list(data.images), lambda data: data])

@@ -5,8 +5,10 @@ import threading
 import numpy as np
 import pytest
 from gate import BEFORE, SECONDS, Gate, first, gone
-from on_screen import OnScreen
+from on_screen import OnScreen, missed
 from test_hdm_explorer import IMAGE, SEGMENT, expected
+
+import hdm_widgets as hw
 
 TOLD = {"error": None}
 # The scan's batches are of so many discs, so that there are many of them: 48 discs.
@@ -138,6 +140,36 @@ def test_a_scan_that_has_ended_is_left_alone(explore_hdm, end):
     assert explorer.status == ended
     assert (explorer.result is None) is (result is None)
     assert gone()
+
+
+@pytest.mark.parametrize("kind", ["explorer", "comparison"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_page_that_was_deaf_when_a_scan_ended_hears_of_it(explore_hdm, kind, fails):
+    def output(images):
+        if fails and model.calls > BEFORE + 2:
+            raise RuntimeError("no memory")
+        return first(images)
+
+    model = Gate(output)
+    options = {"circle_size": 6, "offset": 4, "batch_size": BATCH}
+    if kind == "explorer":
+        explorer = explore_hdm(model, IMAGE, SEGMENT, **options)
+    else:
+        explorer = hw.HDMComparison({"a": model, "b": first}, IMAGE, SEGMENT, **options)
+    explorer.cell = (1, 2)
+    model.begin()
+
+    def end():
+        model.free()
+        assert explorer.wait(SECONDS)
+
+    try:
+        ((changed, lost),) = missed([explorer], end, lambda: tell(explorer, "shown a"))
+    finally:
+        explorer.close()
+        model.free()
+    assert {"status", "error" if fails else "progress"} <= changed
+    assert lost == set()
 
 
 def test_an_unknown_event_is_refused(begun):

@@ -210,6 +210,11 @@ class ScanningExplorer(HDMTraits):
             if self._paused:
                 self._start()
 
+    def _seen(self) -> None:
+        super()._seen()
+        with self._publishing:
+            self.repeat()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the scan to end, however it ends.
 

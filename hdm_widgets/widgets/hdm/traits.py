@@ -81,6 +81,10 @@ class HDMTraits(BrushTraits, ClassChangeTraits, FillPanelTraits, ModelPanelTrait
     # The settings of the scan that was started last: the screen knows by them that Python has received its own.
     _scanned = traitlets.Dict().tag(**MESSAGE)
 
+    _changing = (
+        "status", "progress", "error", "_classes", "_truth", "_ignored", "_nearer_to_others", "_prediction",
+    )  # fmt: skip
+
     # What values are checked against.
     _grid: Grid
     _channels: int

@@ -54,6 +54,7 @@ class ClusterTable(Part):
         Position of the group whose items are selected.
     """
 
+    _changing = ("n_clusters", "about", "busy", "error", "_thumbnails")
     _esm = read_static("cluster_table.js")
     _css = read_static("latent_explorer.css")
 

@@ -273,6 +273,14 @@ class LatentExplorer(ExplorerWithSelectionScans, ipywidgets.VBox):  # type: igno
         self._table.pause()
         self._pause_new()
 
+    def _seen(self) -> None:
+        super()._seen()
+        with self._lock:
+            # Not the map: there may be millions of points.
+            for part in (self._toolbar, self._gallery, self._table, self._panel, self._scans):
+                if part is not None:
+                    part.repeat()
+
     def _resume(self) -> None:
         self._table.resume()
         self._resume_new()

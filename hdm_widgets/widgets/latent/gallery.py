@@ -96,6 +96,7 @@ class Gallery(Part):
         Whether every card says how likely its truth is wrong, and why.
     """
 
+    _changing = ("source", "sort", "sorts", "new_count", "new_status", "captions_version")
     _esm = read_static("gallery.js")
     _css = read_static("latent_explorer.css")
 

@@ -46,6 +46,7 @@ class NewDataPanel(Part):
         How many items to label are asked for.
     """
 
+    _changing = ("state", "done", "total", "error")
     _esm = read_static("new_data.js")
     _css = read_static("latent_explorer.css")
 

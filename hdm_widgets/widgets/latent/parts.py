@@ -16,6 +16,7 @@ __all__ = ["Legend", "Toolbar"]
 class Toolbar(Part):
     """Lasso mode, undo, what colors the points and what lies behind them."""
 
+    _changing = ("colors", "backgrounds", "has_new", "count")
     _esm = read_static("toolbar.js")
     _css = read_static("latent_explorer.css")
 

@@ -56,6 +56,7 @@ class ScansPanel(Part):
         One for each image, in order.
     """
 
+    _changing = ("state", "done", "total", "seconds_left", "error", "_map", "_counts", "_thumbnails")
     _esm = read_static("selection_scans.js")
     _css = read_static("latent_explorer.css")
 

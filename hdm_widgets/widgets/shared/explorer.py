@@ -68,7 +68,7 @@ class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no
         It closes when its cell, or the function of its `interact`, runs again and nobody holds it.
         """
         self._ended = False
-        part.on_views(lambda seen: self._resume() if seen else self._pause())
+        part.on_views(lambda seen: self._seen() if seen else self._pause())
         self._stop_watching: Callable[[], None] = close_on_rerun(self)
 
     def close(self) -> None:
@@ -81,6 +81,10 @@ class Explorer(ipywidgets.DOMWidget):  # type: ignore[misc]  # ipywidgets has no
         self.layout.close()
         super().close()
         self._end()
+
+    def _seen(self) -> None:
+        """A view has come onto a page."""
+        self._resume()
 
     @abstractmethod
     def _pause(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import anywidget
 
 from hdm_widgets._validation import check_choice
-from hdm_widgets._wire import to_wire
+from hdm_widgets._wire import MESSAGE, to_wire
 
 __all__ = ["Answer", "Found", "Part", "read_static"]
 
@@ -36,6 +36,9 @@ class Part(anywidget.AnyWidget):
     to be added to the reply, or that and buffers; or a Future of these, if they are found in another thread. An error
     becomes the reply's `error`.
     """
+
+    # Traits beside messages that change while work in the background goes on, and when it ends.
+    _changing: tuple[str, ...] = ()
 
     def __init__(self, **traits: Any) -> None:
         self._handlers: dict[str, Handler] = {}
@@ -65,6 +68,15 @@ class Part(anywidget.AnyWidget):
                 callback(False)
 
         self.on_request("view", told)
+
+    def repeat(self) -> None:
+        """Send again what the work in the background has changed.
+
+        What is sent while a page makes its widgets is lost, as a page that is loaded reads their state first and
+        listens later: without this it might say for ever that something runs.
+        """
+        messages = self.trait_names(to_json=lambda way: way is MESSAGE["to_json"])
+        self.send_state([*messages, *self._changing])
 
     def _receive(self, _widget: Any, content: Any, _buffers: Any) -> None:
         if not isinstance(content, dict):
