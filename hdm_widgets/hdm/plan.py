@@ -44,9 +44,9 @@ _MEMORY_FRACTION = 0.5
 _WORTH_ESTIMATING_SECONDS = 5.0
 WORTH_ESTIMATING_FACTOR = 4.0
 # First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it, and
-# with this coarser one where the usual one gains less, and the coarser one so many times more.
+# with the next of these coarser ones as long as estimates gain less, and with the next so many times more.
 _FINE_TOLERANCE, _QUICK_FACTOR = 0.001, 50.0
-_COARSE_TOLERANCE, _SLOW_FACTOR, _WORTH_COARSER = 0.03, 8.0, 1.25
+_COARSER_TOLERANCES, _SLOW_FACTOR, _WORTH_COARSER = (0.03, 0.05), 8.0, 1.25
 # Discs from which is learned how far changes go.
 _PROBES = 12
 
@@ -397,14 +397,16 @@ def _with_estimates(
 
         used = tolerance or ESTIMATE_TOLERANCE
         limited, factor = at(used)
-        if not asked and factor < _SLOW_FACTOR:
-            coarse, coarse_factor = at(_COARSE_TOLERANCE)
-            if coarse_factor > _WORTH_COARSER * factor:
-                limited, factor, used = coarse, coarse_factor, _COARSE_TOLERANCE
-        elif not asked and factor >= _QUICK_FACTOR:
+        if not asked and factor >= _QUICK_FACTOR:
             fine, fine_factor = at(_FINE_TOLERANCE)
             if fine_factor >= _QUICK_FACTOR:
                 limited, factor, used = fine, fine_factor, _FINE_TOLERANCE
+        for coarser in () if asked else _COARSER_TOLERANCES:
+            if factor >= _SLOW_FACTOR:
+                break
+            coarse, coarse_factor = at(coarser)
+            if coarse_factor > _WORTH_COARSER * factor:
+                limited, factor, used = coarse, coarse_factor, coarser
     if not asked and factor < WORTH_ESTIMATING_FACTOR:
         return planned
     plan = replace(plan, tolerance=tolerance, estimate_factor=factor)

@@ -100,11 +100,14 @@ def test_the_coarse_grid_is_estimated_again(normed):
     assert (shown[0] != shown[-1])[both].any()
 
 
-@pytest.mark.parametrize(("quick", "slow", "tolerance"), [(1.0, 0.0, 0.001), (1e9, 0.0, 0.01), (1e9, 1e9, 0.03)])
-def test_first_maps_follow_changes_as_far_as_their_time_allows(normed, monkeypatch, quick, slow, tolerance):
+@pytest.mark.parametrize(
+    ("quick", "slow", "worth", "tolerance"),
+    [(1.0, 0.0, 0.0, 0.001), (1e9, 0.0, 0.0, 0.01), (1e9, 1e9, 1e9, 0.01), (1e9, 1e9, 0.0, 0.05)],
+)
+def test_first_maps_follow_changes_as_far_as_their_time_allows(normed, monkeypatch, quick, slow, worth, tolerance):
     monkeypatch.setattr("hdm_widgets.hdm.plan._QUICK_FACTOR", quick)
     monkeypatch.setattr("hdm_widgets.hdm.plan._SLOW_FACTOR", slow)
-    monkeypatch.setattr("hdm_widgets.hdm.plan._WORTH_COARSER", 0.0)
+    monkeypatch.setattr("hdm_widgets.hdm.plan._WORTH_COARSER", worth)
     updates = explainer_for().stream(*normed)
     said = next(update.result.approximation for update in updates if update.result.approximation is not None)
     updates.close()
