@@ -33,7 +33,7 @@ _SAMPLE = 256
 # Above this fraction of the full cost, time windows against full images before choosing.
 _CLEAR_FRACTION = 0.3
 # In inference="auto", windows that cost more than this fraction are not tried.
-_HOPELESS_FRACTION = 0.95
+_HOPELESS_FRACTION = 0.9
 # Images take less time each in a batch, small ones on a CPU and all on a GPU: at most so many are timed at once, of so
 # many pixels together.
 _TIMED_IMAGES, _TIMED_PIXELS = 8, 8 * 128 * 128
