@@ -96,9 +96,9 @@ class ScanOptions:
         for "estimate", the masks are the same, up to pixels whose logit is within float rounding of the threshold;
         `plan` says what is chosen for a model, and why.
     tolerance : float, optional
-        Of an estimate, and means `inference="estimate"` where that is not given: what the disc changes is followed as
-        far as the network's activations change by more than this fraction of their value range (maximum less minimum
-        for the image without a disc), in (0, 1); 0.01 by default. What global operations, such as instance norm or
+        Of an estimate: with `inference="auto"` it means "estimate". What the disc changes is followed as far as the
+        network's activations change by more than this fraction of their value range (maximum less minimum for the image
+        without a disc), in (0, 1); 0.01 by default. What global operations, such as instance norm or
         squeeze-and-excitation, do to the rest of the image is taken from a few discs that are computed in full,
         whatever it is; it is left out in maps of few cells, with a Segmenter that runs in windows, and where there is
         no memory for it.
@@ -169,7 +169,8 @@ class ScanOptions:
         number = isinstance(tolerance, (int, float, np.number)) and not isinstance(tolerance, bool)
         if not number or not 0 < tolerance < 1:  # type: ignore[operator]  # a number, as just checked
             raise ValueError(
-                f"tolerance must be a fraction of the activations' value range, between 0 and 1, got {brief(tolerance)}"
+                "tolerance must be a number above 0 and below 1, a fraction of the activations' value range, got "
+                f"{brief(tolerance)}"
             )
         if self.inference not in ("auto", "estimate"):
             raise ValueError(

@@ -122,9 +122,10 @@ class Plan:
     def _estimating(self) -> str:
         """What is estimated, and how."""
         if self.estimate_factor is None:
-            return f"; estimates failed ({self.estimates_failed})" if self.estimates_failed else ""
+            why = self.estimates_failed
+            return f"; estimates failed, so that every cell is measured ({why})" if why else ""
         what = "discs are estimated" if self.tolerance is not None else "a first map is estimated"
-        return f"; {what}, about {self.estimate_factor:.0f} times faster"
+        return f"; {what}, with about {self.estimate_factor:.0f} times fewer multiplications"
 
     def _measuring(self) -> str:
         """How discs are measured."""

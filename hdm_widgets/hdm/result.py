@@ -158,7 +158,8 @@ class HDMResult(ResultFiles, AskedMasks):
         if not count:
             return ""
         error = "" if self.approximation is None else f"; {self.approximation}"
-        return f"{count:,} of {quantity(int(np.count_nonzero(self.measured)), 'cell')} are estimated{error}"
+        are = "is" if count == 1 else "are"
+        return f"{count:,} of {quantity(int(np.count_nonzero(self.measured)), 'cell')} {are} estimated{error}"
 
     @property
     def _reached(self) -> NDArray[np.bool_]:

@@ -188,10 +188,8 @@ class RunningScan:
         if self._ends_with_estimates:
             measurements = int(np.count_nonzero(self._coarse & self._estimated)) + self._certain.audits_left
             left = self.inference.seconds_for(total - done, measurements)
-        clock = self._clock
-        return ScanUpdate(
-            cells, distances, done, total, stride, clock.seconds, self._result(), clock.estimating, left
-        )  # fmt: skip
+        seconds, estimating = self._clock.told()
+        return ScanUpdate(cells, distances, done, total, stride, seconds, self._result(), estimating, left)
 
     def _record(
         self, cells: NDArray[np.intp], measured: list[Measured], stride: int, *, estimated: bool = False

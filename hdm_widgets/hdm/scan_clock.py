@@ -26,10 +26,13 @@ class ScanClock:
         """Since the start."""
         return time.perf_counter() - self._started
 
-    @property
-    def estimating(self) -> float:
-        """Seconds of these that the first map has taken."""
-        return self.seconds - self._measuring if self._mapping else self._estimating
+    def told(self) -> tuple[float, float]:
+        """Seconds since the start, and those of them that the first map has taken."""
+        seconds = self.seconds
+        return seconds, min(seconds, self._first_map(seconds))
+
+    def _first_map(self, seconds: float) -> float:
+        return seconds - self._measuring if self._mapping else self._estimating
 
     @contextmanager
     def mapping(self) -> Iterator[None]:
@@ -38,13 +41,13 @@ class ScanClock:
         try:
             yield
         finally:
-            self._estimating, self._mapping = self.estimating, False
+            self._estimating, self._mapping = self._first_map(self.seconds), False
 
     @contextmanager
     def measuring(self) -> Iterator[None]:
         """What is done here is measuring, although it is part of a first map."""
         mapping, started = self._mapping, time.perf_counter()
-        self._estimating, self._mapping = self.estimating, False
+        self._estimating, self._mapping = self._first_map(self.seconds), False
         try:
             yield
         finally:

@@ -250,11 +250,24 @@ describe("a view of the explorer", () => {
     await rest();
     expect(path()).toBe("M8.5 8.5H16V16H8.5Z");
     expect(legend()).toBe("Hatched: estimated, not certain");
+    const worst = () => el.querySelector(".hdm-summary button b")?.textContent;
+    expect(worst()).toBe("about 40.0 px");
+    const stage = el.querySelector("[role=application]") as HTMLElement;
+    const heard: (string | null | undefined)[] = [];
+    for (const key of ["ArrowDown", "ArrowLeft"]) {
+      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      await rest();
+      heard.push(el.querySelector("[aria-live=polite]")?.textContent);
+    }
+    expect(heard).toEqual([
+      "row 1, column 1: about 40.0 px, not measured yet",
+      "row 1, column 0: 3.0 px, certain, not measured",
+    ]);
     // Their values are shown as estimates all the same.
     expect(shownMap(model.state._map as MapMessage, { height: 16, width: 16 }).estimated?.[1]).toBe(2);
     model.set("_map", { ...map, ...cells, certain: bits(0b01110000), done: 4 });
     await rest();
-    expect([path(), legend()]).toEqual([null, null]);
+    expect([path(), legend(), worst()]).toEqual([null, null, "40.0 px"]);
     stop();
   });
 

@@ -154,7 +154,7 @@ def test_a_first_map_is_estimated_and_then_measured(normed, tmp_path):
     plan = updates[-1].result.plan
     assert plan.estimate_factor > 4
     assert plan.tolerance is None
-    assert "; a first map is estimated, about" in str(plan)
+    assert "; a first map is estimated, with about" in str(plan)
     estimated = [int(update.result.estimated.sum()) for update in updates]
     top = estimated.index(max(estimated))
     first = updates[top]
@@ -268,7 +268,7 @@ def test_estimates_that_fail_are_given_up(normed, monkeypatch):
     last = updates[-1].result
     assert any(update.result.estimated.any() for update in updates)
     assert last.complete
-    assert str(last.plan).endswith("; estimates failed (no kernel for this)")
+    assert str(last.plan).endswith("; estimates failed, so that every cell is measured (no kernel for this)")
     np.testing.assert_array_equal(last.values, whole.values)
     for row, col in np.ndindex(last.grid.shape):
         np.testing.assert_array_equal(last.output(row, col), whole.output(row, col))
@@ -302,7 +302,8 @@ def test_a_first_map_that_tells_little_is_given_up(normed, monkeypatch, fewest):
     assert measured.sum() == compared
     assert measured[tuple(cells.T)].all()
     first, true = (result.values[tuple(cells.T)] for result in (updates[shown.index(True)].result, whole))
-    assert re.search(rf"; estimates failed \(of {compared} cells they explain \d+% of the variance\)$", str(last.plan))
+    why = rf"of {compared} cells they explain \d+% of the variance"
+    assert re.search(rf"; estimates failed, so that every cell is measured \({why}\)$", str(last.plan))
     assert np.isnan(first).any() or ((first - true) ** 2).mean() > 0.5 * true.var()
     np.testing.assert_array_equal(last.values, whole.values)
 
@@ -401,7 +402,7 @@ def test_tolerances_that_are_none(tolerance):
     calls = []
     explainer = explainer_for()
     for method in (explainer.explain, explainer.stream, explainer.plan):
-        with pytest.raises(ValueError, match="fraction of the activations' value range, between 0 and 1"):
+        with pytest.raises(ValueError, match="must be a number above 0 and below 1, a fraction of the act"):
             method(calls.append, scene(), np.eye(64, 72), tolerance=tolerance)
     assert calls == []
 

@@ -175,5 +175,5 @@ def test_estimates_that_fail_say_why_however_slow_they_were(clock, normed, monke
     monkeypatch.setattr(Inference, "estimates", failing)
     clock.window, clock.estimate, clock.whole = 1.0, 9.0, 1.0
     result = explainer_for().explain(*normed, inference=inference, **QUIET)
-    assert str(result.plan).endswith("; estimates failed (no kernel)")
+    assert str(result.plan).endswith("; estimates failed, so that every cell is measured (no kernel)")
     assert_equal_to_whole_images(result, *normed)

@@ -261,7 +261,8 @@ def test_the_plan_of_windows():
     assert_one_line(result.plan)
     estimate = explainer.plan(model, image, segment, tolerance=0.01)
     assert estimate.tolerance == 0.01
-    assert f"; discs are estimated, about {estimate.estimate_factor:.0f} times faster" in str(estimate)
+    what = f"with about {estimate.estimate_factor:.0f} times fewer multiplications"
+    assert f"; discs are estimated, {what}" in str(estimate)
 
 
 def test_the_window_holds_every_change():

@@ -357,6 +357,7 @@ function described(view: ViewState, cell: Cell): { value: string; note: string }
   if (found?.measured) return { value, note: influenceNote(view, cell) };
   const { gone, traits } = view.python;
   const yet = traits.status.value === "running" && !gone.value ? " yet" : "";
+  if (found?.certain) return { value, note: "certain, not measured" };
   const note = view.outside(cell) ? "outside the region" : `not measured${yet}`;
   return { value: value && `about ${value}`, note };
 }

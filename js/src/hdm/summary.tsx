@@ -1,12 +1,11 @@
 // What the numbers say: the mask without a disc, the most and the least harmful cell.
 import { Button } from "../shared/button";
 import { change, count, distance, isZero, percent } from "../shared/format";
-import { type Cell, cols } from "../shared/geometry";
+import { type Cell, cols, type Grid } from "../shared/geometry";
 import { comparedWith, emptyText, told, valueNote, worsening } from "./texts";
 import type { ViewState } from "./view_state";
 
 export function Summary({ view }: { view: ViewState }) {
-  const { gone } = view.python;
   const about = view.asked.value;
   const { truthEmpty } = about;
   const map = view.distances.value;
@@ -15,11 +14,10 @@ export function Summary({ view }: { view: ViewState }) {
   let worst = -1;
   let best = -1;
   map.raw.forEach((value, index) => {
-    if (Number.isNaN(value) || !map.measured[index]) return;
+    if (Number.isNaN(value) || !map.drawn[index]) return;
     if (worst < 0 || far(index) > far(worst)) worst = index;
     if (best < 0 || far(index) < far(best)) best = index;
   });
-  const cell = (index: number): Cell => [Math.floor(index / cols(map.grid)), index % cols(map.grid)];
   // Worse and better are told by the change; where there is none, the value says what it is.
   const value = (raw: number) => (about.fromPrediction ? told : distance)(raw, about);
   const button = (name: string, none: string, index: number) => {
@@ -27,19 +25,10 @@ export function Summary({ view }: { view: ViewState }) {
     const noChange = Number.isNaN(difference) || isZero(difference, about);
     const changed = about.fromPrediction ? valueNote(about) : change(difference, about, none);
     const hint = noChange ? none : map.oneEmpty[index] ? emptyText(about) : changed;
-    return (
-      <button
-        type="button"
-        class="hdm-stat"
-        disabled={map.stale || noChange || gone.value !== ""}
-        title={`Pin row ${cell(index)[0]}, column ${cell(index)[1]}`}
-        onClick={() => view.pin(cell(index))}
-      >
-        <span class="hdm-note">{name}</span>
-        <b>{index < 0 ? "–" : value(map.raw[index])}</b>
-        {!Number.isNaN(difference) && hint && <span class="hdm-note">{hint}</span>}
-      </button>
-    );
+    const roughly = map.estimated?.[index] === 1 ? "about " : "";
+    const text = index < 0 ? "–" : roughly + value(map.raw[index]);
+    const note = !Number.isNaN(difference) && hint;
+    return stat(view, map.grid, index, map.stale || noChange, name, text, note);
   };
   return (
     <div class="hdm-summary">
@@ -63,6 +52,32 @@ export function Summary({ view }: { view: ViewState }) {
   );
 }
 
+/** A number of a cell, which a click pins; a negative index where there is none. */
+function stat(
+  view: ViewState,
+  grid: Grid,
+  index: number,
+  disabled: boolean,
+  name: string,
+  value: string,
+  note: string | false,
+) {
+  const cell: Cell = [Math.floor(index / cols(grid)), index % cols(grid)];
+  return (
+    <button
+      type="button"
+      class="hdm-stat"
+      disabled={disabled || view.python.gone.value !== ""}
+      title={index < 0 ? undefined : `Pin row ${cell[0]}, column ${cell[1]}`}
+      onClick={() => view.pin(cell)}
+    >
+      <span class="hdm-note">{name}</span>
+      <b>{value}</b>
+      {note && <span class="hdm-note">{note}</span>}
+    </button>
+  );
+}
+
 /** What of a map lies on the brushed region, by the result type. */
 const CHANGES = {
   raw: "the change",
@@ -82,7 +97,8 @@ function Brushed({ view }: { view: ViewState }) {
     if (value > (most < 0 ? 0 : (influence.value?.[most] ?? 0))) most = cell;
   });
   const part = brushed.pixels / brushed.mask.length;
-  const cell: Cell = [Math.floor(most / cols(map.grid)), most % cols(map.grid)];
+  const flipped = most < 0 ? 0 : (influence.value?.[most] ?? 0);
+  const flips = most < 0 ? "no disc flips a pixel of it" : "flips";
   const { gone, traits } = view.python;
   const unknown = traits.status.value === "running" ? "" : "none of its pixels counts";
   return (
@@ -97,19 +113,7 @@ function Brushed({ view }: { view: ViewState }) {
             : `${percent(change.value)} of ${CHANGES[traits.result_type.value]} on ${percent(part)} of the image`}
         </span>
       </div>
-      {influence.value && (
-        <button
-          type="button"
-          class="hdm-stat"
-          disabled={most < 0 || gone.value !== ""}
-          title={most < 0 ? undefined : `Pin row ${cell[0]}, column ${cell[1]}`}
-          onClick={() => view.pin(cell)}
-        >
-          <span class="hdm-note">Changed most</span>
-          <b>{percent(most < 0 ? 0 : influence.value[most])}</b>
-          <span class="hdm-note">{most < 0 ? "no disc flips a pixel of it" : "flips"}</span>
-        </button>
-      )}
+      {influence.value && stat(view, map.grid, most, most < 0, "Changed most", percent(flipped), flips)}
       <Button disabled={gone.value !== ""} onClick={() => view.tools.clear()}>
         Clear
       </Button>

@@ -31,7 +31,7 @@ export interface ShownMap {
   grid: Grid;
   /** First and past-the-last pixel of every row of the disc, in pairs. */
   disc: Int32Array;
-  /** Measured distances, and the baseline outside the scan's region; NaN where a cell was not measured. */
+  /** Distances that the model has measured or estimated, and the baseline outside the scan's region; else NaN. */
   raw: Float64Array;
   /** What is drawn: measured distances, and estimates where a cell is not measured yet. */
   filled: Float64Array;
@@ -52,6 +52,8 @@ export interface ShownMap {
 export interface Found {
   value: number;
   measured: boolean;
+  /** An estimate that is certain to equal the measurement. */
+  certain?: boolean;
   oneEmpty: boolean;
 }
 
@@ -271,8 +273,14 @@ export function viewState(python: PythonState): ViewState {
       if (!shown || shown.stale || row >= rows(shown.grid) || col >= cols(shown.grid)) return null;
       const cell = row * cols(shown.grid) + col;
       const measured = shown.measured[cell] === 1;
-      if (!measured && !shown.estimated?.[cell]) return null;
-      return { value: shown.filled[cell], measured, oneEmpty: shown.oneEmpty[cell] === 1 };
+      const estimated = shown.estimated?.[cell];
+      if (!measured && !estimated) return null;
+      return {
+        value: shown.filled[cell],
+        measured,
+        certain: estimated === 2,
+        oneEmpty: shown.oneEmpty[cell] === 1,
+      };
     },
     outside([row, col]) {
       const shown = map.value;
