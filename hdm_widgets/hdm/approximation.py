@@ -18,6 +18,8 @@ CONFIDENCE = 0.999
 # As in the source: a window of so many cells, and constants that keep quotients of small numbers steady.
 _WINDOW = 7
 _K1, _K2 = 0.01, 0.03
+# Fewer cells say nothing of the others.
+_FEWEST = 8
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,11 @@ class Approximation:
         if not self.known:
             known = "in this measure" if math.isnan(self.rank_correlation) else "yet"
             return f"tolerance {self.tolerance:g}, with an error that is not known {known}"
+        also = f"tolerance {self.tolerance:g}; on {quantity(self.cells, 'cell')} also measured"
+        if self.cells < _FEWEST:
+            return f"{also}, which are too few to tell the error of the others{self._audited()}"
         return (
-            f"tolerance {self.tolerance:g}; on {quantity(self.cells, 'cell')} also measured: "
-            f"rank correlation {self.rank_correlation:.3f}, {100 * self.equal:.0f} % equal, difference at most "
+            f"{also}: rank correlation {self.rank_correlation:.3f}, {100 * self.equal:.0f} % equal, difference at most "
             f"{self.largest_difference:.1f}, 95 % at most {self.percentile_95:.1f}, mean {self.mean_difference:.2f}"
             f"{self._audited()}"
         )

@@ -467,6 +467,8 @@ def test_in_words():
         "tolerance 0.001; on 64 cells also measured: rank correlation 0.988, 75 % equal, difference at "
         "most 12.3, 95 % at most 3.2, mean 0.57"
     )
+    few = str(Approximation(0.01, 7, 1.0, 0.0, 0.0, 1.0))
+    assert few == "tolerance 0.01; on 7 cells also measured, which are too few to tell the error of the others"
     nothing = np.zeros((3, 3))
     begun = Approximation.between(0.2, nothing, nothing, nothing > 0)
     assert str(begun) == "tolerance 0.2, with an error that is not known yet"
