@@ -43,8 +43,9 @@ _MEMORY_FRACTION = 0.5
 # A first map is estimated where measuring takes at least so long, and an estimate so many times less.
 _WORTH_ESTIMATING_SECONDS = 5.0
 WORTH_ESTIMATING_FACTOR = 4.0
-# First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it, and
-# with the next of these coarser ones as long as estimates gain less, and with the next so many times more.
+# First maps of networks in which this finer tolerance still makes estimates so many times cheaper are made with it.
+# Where estimates gain less than the second factor, these coarser ones are tried in turn; each has to gain so many times
+# more than the one before.
 _FINE_TOLERANCE, _QUICK_FACTOR = 0.001, 50.0
 _COARSER_TOLERANCES, _SLOW_FACTOR, _WORTH_COARSER = (0.03, 0.05), 8.0, 1.25
 # Discs from which is learned how far changes go.

@@ -29,7 +29,7 @@ class ScanClock:
     def told(self) -> tuple[float, float]:
         """Seconds since the start, and those of them that the first map has taken."""
         seconds = self.seconds
-        return seconds, min(seconds, self._first_map(seconds))
+        return seconds, self._first_map(seconds)
 
     def _first_map(self, seconds: float) -> float:
         return seconds - self._measuring if self._mapping else self._estimating

@@ -15,6 +15,19 @@ afterEach(() => {
 
 const show = (model: FakeModel) => onPage(widget, model);
 
+/** What is said of the cell that each of these keys leads to. */
+async function heardAt(el: Element, ...keys: string[]) {
+  const heard: (string | null | undefined)[] = [];
+  for (const key of keys) {
+    el.querySelector("[role=application]")?.dispatchEvent(
+      new KeyboardEvent("keydown", { key, bubbles: true }),
+    );
+    await rest();
+    heard.push(el.querySelector("[aria-live]")?.textContent);
+  }
+  return heard;
+}
+
 describe("a view of the explorer", () => {
   it("says what a scan costs, how far it is and what it found", () => {
     const { el, stop } = show(new FakeModel(state()));
@@ -252,18 +265,11 @@ describe("a view of the explorer", () => {
     expect(legend()).toBe("Hatched: estimated, not certain");
     const worst = () => el.querySelector(".hdm-summary button b")?.textContent;
     expect(worst()).toBe("about 40.0 px");
-    const stage = el.querySelector("[role=application]") as HTMLElement;
-    const heard: (string | null | undefined)[] = [];
-    for (const key of ["ArrowDown", "ArrowLeft"]) {
-      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-      await rest();
-      heard.push(el.querySelector("[aria-live=polite]")?.textContent);
-    }
-    expect(heard).toEqual([
+    expect(await heardAt(el, "ArrowDown", "ArrowLeft")).toEqual([
       "row 1, column 1: about 40.0 px, not measured yet",
       "row 1, column 0: 3.0 px, certain, not measured",
     ]);
-    // Their values are shown as estimates all the same.
+    // They count as estimates all the same.
     expect(shownMap(model.state._map as MapMessage, { height: 16, width: 16 }).estimated?.[1]).toBe(2);
     model.set("_map", { ...map, ...cells, certain: bits(0b01110000), done: 4 });
     await rest();
@@ -282,14 +288,7 @@ describe("a view of the explorer", () => {
       drawn: bits(0b11010000),
     };
     const { el, stop } = show(model);
-    const stage = el.querySelector("[role=application]") as HTMLElement;
-    const heard: (string | null | undefined)[] = [];
-    for (const key of ["ArrowDown", "ArrowLeft", "ArrowUp"]) {
-      stage.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
-      await rest();
-      heard.push(el.querySelector("[aria-live]")?.textContent);
-    }
-    expect(heard).toEqual([
+    expect(await heardAt(el, "ArrowDown", "ArrowLeft", "ArrowUp")).toEqual([
       "row 1, column 1: about 12.5 px, not measured yet",
       "row 1, column 0: outside the region",
       "row 0, column 0: not defined",

@@ -45,20 +45,9 @@ class OnScreen:
 
     def sent_while(self, work):
         """The messages and their buffers that are sent while some work runs."""
-        replies, publish = [], self._comm.publish_msg
-
-        def record(msg_type, data=None, metadata=None, buffers=None, **keys):
-            if data and data["method"] == "custom":
-                replies.append((data["content"], buffers))
-            else:
-                publish(msg_type, data, metadata, buffers, **keys)
-
-        self._comm.publish_msg = record
-        try:
+        with _sent(self._comm) as sent:
             work()
-        finally:
-            self._comm.publish_msg = publish
-        return replies
+        return [(data["content"], buffers) for data, buffers in sent if data["method"] == "custom"]
 
     def ask(self, request, **content):
         """Ask for something: the reply and its buffers."""
@@ -77,30 +66,35 @@ def missed(widgets, work, show):
     """
     before = [dict(widget.get_state()) for widget in widgets]
     work()
-    sent = [set() for _ in widgets]
     with ExitStack() as stack:
-        for widget, names in zip(widgets, sent, strict=True):
-            stack.enter_context(_noting(widget.comm, names))
+        sent = [stack.enter_context(_sent(widget.comm)) for widget in widgets]
         show()
+    again = [{name for data, _ in messages if data["method"] == "update" for name in _names(data)} for messages in sent]
     changed = [
         {name for name, value in widget.get_state().items() if repr(decoded(value)) != repr(decoded(state[name]))}
         for widget, state in zip(widgets, before, strict=True)
     ]
-    return [(names, names - again) for names, again in zip(changed, sent, strict=True)]
+    return [(names, names - those) for names, those in zip(changed, again, strict=True)]
+
+
+def _names(data):
+    """The traits of an update; values that are sent as buffers are not in its state."""
+    return {*data["state"], *(path[0] for path in data["buffer_paths"])}
 
 
 @contextmanager
-def _noting(comm, names):
-    """Add the names of the traits that are sent to a set."""
-    publish = comm.publish_msg
+def _sent(comm):
+    """The data of the messages that are sent meanwhile, and their buffers."""
+    sent, publish = [], comm.publish_msg
 
     def record(msg_type, data=None, metadata=None, buffers=None, **keys):
-        if data and data["method"] == "update":
-            names.update(data["state"], (path[0] for path in data["buffer_paths"]))
+        if data:
+            sent.append((data, buffers))
+        publish(msg_type, data, metadata, buffers, **keys)
 
     comm.publish_msg = record
     try:
-        yield
+        yield sent
     finally:
         comm.publish_msg = publish
 
